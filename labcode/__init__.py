@@ -1,0 +1,21 @@
+"""The computing behind the report; the chapters in ``book/`` argue, these modules compute.
+
+==============  ==========================================================================
+data            the data sets: find, download, verify, parse, put in order
+models          the networks
+loop            the GradientTape loop: the file is the lesson
+backprop        the same gradients by hand, in NumPy
+training        ``Recipe`` and ``train``
+fitting         how ``train`` trains: by Keras ``fit`` or by the loop
+quiet           TensorFlow and Keras, imported without their log
+runs            where Runs are kept and found again
+progress        tells the build how far a training is
+evaluation      accuracy, intervals, confusion, calibration
+claims          what the original report said, and whether it holds
+measurements    what this build measured for each claim
+study           many seeds, recorded in ``results/``
+plots           draws on the Axes it is given
+==============  ==========================================================================
+"""
+
+__version__ = "1.0"

@@ -1,0 +1,87 @@
+"""Gradients by other ways than TensorFlow's, as the oracle that its tape is held against."""
+
+import numpy as np
+
+from labcode.quiet import keras, tf
+
+
+def gradients_by_hand(weights, images, labels):
+    """Backpropagation through the fully connected network, written out (Rumelhart, Hinton and Williams 1986).
+
+    Args:
+        weights: hidden kernel (784, 128) and bias (128,), output kernel (128, 10) and bias (10,).
+        images: (n, 28, 28, 1) in [0, 1].
+        labels: (n,) int64.
+
+    Returns:
+        The gradient of the mean cross-entropy by each of the four arrays, float64, in their order.
+    """
+    hidden_kernel, hidden_bias, output_kernel, output_bias = (np.asarray(w, np.float64) for w in weights)
+    inputs = images.reshape(len(images), -1).astype(np.float64)
+
+    # forward
+    sums = inputs @ hidden_kernel + hidden_bias
+    hidden = np.maximum(sums, 0)  # ReLU
+    scores = hidden @ output_kernel + output_bias
+    exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+
+    # backward: softmax and cross-entropy together leave probabilities minus the one-hot label
+    by_scores = (probabilities - np.eye(10)[labels]) / len(images)
+    by_sums = (by_scores @ output_kernel.T) * (sums > 0)
+    return [inputs.T @ by_sums, by_sums.sum(axis=0), hidden.T @ by_scores, by_scores.sum(axis=0)]
+
+
+def gradients_by_tape(model, images, labels):
+    """The gradient of the mean cross-entropy by each of the model's arrays, as TensorFlow's tape gives it."""
+    with tf.GradientTape() as tape:
+        loss = mean_loss(model, images, labels)
+    return [gradient.numpy() for gradient in tape.gradient(loss, model.trainable_variables)]
+
+
+def gradients_by_differences(model, images, labels, places, step=1e-5):
+    """Central finite differences of the mean cross-entropy: (loss(w + step) - loss(w - step)) / (2 step).
+
+    Args:
+        model: in float64 (``in_float64``), for in float32 rounding drowns the difference.
+        places: list of (index of the array, index into the flattened array).
+
+    Returns:
+        (len(places),) float64.
+    """
+    slopes = []
+    for array, place in places:
+        variable = model.trainable_variables[array]
+        original = variable.numpy()
+        losses = []
+        for change in (step, -step):
+            changed = original.copy()
+            changed.flat[place] += change
+            variable.assign(changed)
+            losses.append(float(mean_loss(model, images, labels)))
+        variable.assign(original)
+        slopes.append((losses[0] - losses[1]) / (2 * step))
+    return np.array(slopes)
+
+
+def mean_loss(model, images, labels):
+    """The model's mean cross-entropy in nats on images (n, 28, 28, 1) and labels (n,), a scalar tensor."""
+    return tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, model(images, training=False)))
+
+
+def in_float64(build, weights):
+    """The model that ``build`` builds, in double precision, with these weights."""
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        model = build()
+    finally:
+        keras.config.set_dtype_policy(usual)
+    model.set_weights(weights)
+    return model
+
+
+def largest_difference(gradients, others):
+    """The largest difference of two lists of arrays, as a part of the largest value in each array: a float."""
+    pairs = zip(gradients, others, strict=True)
+    return max(float(np.abs(one - other).max() / np.abs(other).max()) for one, other in pairs)

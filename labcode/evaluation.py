@@ -1,0 +1,80 @@
+"""What is concluded from predictions and from repeated runs."""
+
+import numpy as np
+from scipy import stats
+
+VERDICT_LEVEL = 0.95  # a reported value inside this prediction interval counts as reproduced
+CHECK_LEVEL = 0.999  # a build whose own value lies outside this one is broken: a check on us, so few false alarms
+
+
+def confusion_matrix(labels, predicted_labels):
+    """Count images by true label (row) and predicted label (column): (10, 10) int64, from two (n,) int64."""
+    matrix = np.zeros((10, 10), np.int64)
+    np.add.at(matrix, (labels, predicted_labels), 1)
+    return matrix
+
+
+def wilson_interval(correct, count, level=0.95):
+    """The interval of accuracies that ``correct`` right ones of ``count`` images leave open (Wilson 1927): (low, high).
+
+    It is about sampling test images: it says nothing about another seed.
+    """
+    interval = stats.binomtest(correct, count).proportion_ci(level, method="wilson")
+    return interval.low, interval.high
+
+
+def prediction_interval(values, level):
+    """The interval in which one further value lies with that probability, from earlier ones: (low, high).
+
+    Student's t for a normal sample, the spread widened for the further value itself (Hahn and Meeker 1991).
+
+    Args:
+        values: (n,) floats with n at least 2, or (n, k) for k intervals that hold together with that probability
+            (Bonferroni); then low and high are (k,) each.
+        level: in (0, 1).
+
+    Raises:
+        ValueError: there are fewer than 2 values.
+    """
+    values = np.asarray(values, float)
+    count = len(values)
+    if count < 2:
+        raise ValueError(f"{count} values: expected at least 2, for one value has no spread")
+    together = values.shape[1] if values.ndim == 2 else 1
+    reach = stats.t.ppf(1 - (1 - level) / 2 / together, count - 1) * np.sqrt(1 + 1 / count)
+    middle, spread = values.mean(axis=0), values.std(axis=0, ddof=1)
+    return middle - reach * spread, middle + reach * spread
+
+
+def smooth(values, factor=0.95):
+    """Exponential smoothing, as the lab draws its loss: ``factor`` of the old mean and the rest of the new value.
+
+    Args:
+        values: (n,) floats; the first is where the mean starts.
+        factor: in [0, 1).
+
+    Returns:
+        (n,) float64.
+    """
+    smoothed = np.empty(len(values))
+    mean = values[0]
+    for i, value in enumerate(values):
+        mean = factor * mean + (1 - factor) * value
+        smoothed[i] = mean
+    return smoothed
+
+
+def tenths(values):
+    """The means of ten equal parts of (n,) values, n at least 10: (10,) float64."""
+    return np.array([part.mean() for part in np.array_split(np.asarray(values, float), 10)])
+
+
+def first_to_reach(accuracies, costs, target):
+    """What it had cost when the accuracy first reached the target; infinity where it never does.
+
+    Args:
+        accuracies, costs: (epochs,) after each epoch; costs are of one epoch each, in any unit.
+        target: in [0, 1].
+    """
+    reached = np.flatnonzero(np.asarray(accuracies) >= target)
+    return float(np.cumsum(costs)[reached[0]]) if len(reached) else float("inf")

@@ -1,0 +1,237 @@
+"""What this build measured for each claim of the original report; ``claims.toml`` names these functions.
+
+Two kinds. A *ranged* measurement is a number, or a row of numbers, of one or more Runs that moves with the seed, so
+it is computed of recorded runs as well; they are its arguments. An *exact* one is a fact, or a dict of statements
+that hold or do not.
+"""
+
+import math
+
+import numpy as np
+
+from labcode import evaluation, runs, training
+
+RANGED = {}  # name -> (names of recipes, function of their Runs or Records)
+EXACT = {}  # name -> function of (dataset, find), where find(recipe name) returns the Run
+
+
+def ranged(*recipes):
+    """Register a function of the Runs of these recipes."""
+
+    def register(function):
+        RANGED[function.__name__] = (recipes, function)
+        return function
+
+    return register
+
+
+def exact(function):
+    """Register a function of the data set and of a way to find Runs."""
+    EXACT[function.__name__] = function
+    return function
+
+
+# Section 2: the fully connected network
+
+
+@ranged("fc")
+def fc_test_accuracy(fc):
+    return fc.test_accuracy
+
+
+@ranged("fc-slow")
+def fc_slow_train_accuracy(fc_slow):
+    return fc_slow.history["bar_accuracy"][-1]
+
+
+@ranged("fc")
+def fc_log(fc):
+    return fc.history["bar_accuracy"] + fc.history["bar_loss"]
+
+
+@ranged("fc")
+def fc_gap_of_the_log(fc):
+    return fc.history["bar_accuracy"][-1] - fc.test_accuracy
+
+
+@ranged("fc")
+def fc_gap(fc):
+    return fc.history["train_accuracy"][-1] - fc.test_accuracy
+
+
+@exact
+def fc_seconds(dataset, find):
+    return find("fc").seconds
+
+
+@exact
+def fc_layers(dataset, find):
+    return _layers("fc")
+
+
+@exact
+def fc_parameters(dataset, find):
+    from labcode import fitting
+
+    model = fitting.new_model("fc", 0)
+    optimizer = fitting.new_optimizer(training.RECIPES["fc"])
+    optimizer.build(model.trainable_variables)
+    return [model.count_params(), model.count_params() + len(optimizer.variables)]
+
+
+@exact
+def fc_recipe(dataset, find):
+    recipe = training.RECIPES["fc"]
+    steps = math.ceil(len(dataset.train_images) / recipe.batch_size)
+    return [recipe.optimizer, recipe.batch_size, recipe.epochs, steps]
+
+
+# Section 3: the convolutional network
+
+
+@ranged("cnn")
+def cnn_test_accuracy(cnn):
+    return cnn.test_accuracy
+
+
+@ranged("cnn")
+def cnn_log(cnn):
+    return cnn.history["bar_accuracy"] + cnn.history["bar_loss"]
+
+
+@ranged("fc", "cnn")
+def cnn_gain(fc, cnn):
+    return cnn.test_accuracy - fc.test_accuracy
+
+
+@ranged("cnn")
+def cnn_gap(cnn):
+    return cnn.history["train_accuracy"][-1] - cnn.test_accuracy
+
+
+@exact
+def cnn_gap_is_smaller(dataset, find):
+    return {"gap smaller than FC's": cnn_gap(find("cnn")) < fc_gap(find("fc"))}
+
+
+@exact
+def cnn_seconds(dataset, find):
+    return find("cnn").seconds
+
+
+@exact
+def cnn_layers(dataset, find):
+    return _layers("cnn")
+
+
+@exact
+def cnn_parameters(dataset, find):
+    from labcode import models
+
+    model = models.build_cnn()
+    return [model.count_params(), *(layer.count_params() for layer in model.layers if layer.count_params())]
+
+
+@exact
+def cnn_recipe(dataset, find):
+    recipe = training.RECIPES["cnn"]
+    return [recipe.optimizer, recipe.learning_rate, recipe.batch_size, recipe.epochs]
+
+
+@exact
+def cnn_learns_faster(dataset, find):
+    """By equal epochs, by time and by multiply-adds: which network first reaches FC's final test accuracy."""
+    from labcode import models
+
+    fc, cnn = find("fc"), find("cnn")
+    target = fc.test_accuracy
+    work = [models.multiply_adds(build()) * len(dataset.train_images) for build in (models.build_fc, models.build_cnn)]
+    cost = {}
+    for run, name, macs in ((fc, "fc", work[0]), (cnn, "cnn", work[1])):
+        accuracies = run.history["val_accuracy"]
+        epochs = np.ones(len(accuracies))
+        costs = {"by epochs": epochs, "by seconds": run.history["seconds"], "by multiply-adds": epochs * macs}
+        cost[name] = {key: evaluation.first_to_reach(accuracies, each, target) for key, each in costs.items()}
+    return {key: cost["cnn"][key] < cost["fc"][key] for key in cost["fc"]}
+
+
+@exact
+def network_comparison(dataset, find):
+    return {"CNN above FC on this test set": find("cnn").test_accuracy > find("fc").test_accuracy}
+
+
+# Section 4: predictions
+
+
+@exact
+def first_prediction_is_distribution(dataset, find):
+    first = find("cnn").probabilities[0]
+    sums_to_1 = abs(float(first.sum()) - 1) < 1e-5
+    return {"10 numbers": first.shape == (10,), "none below 0": bool((first >= 0).all()), "sum to 1": sums_to_1}
+
+
+@exact
+def first_prediction_is_right(dataset, find):
+    return {"argmax is the label": int(find("cnn").probabilities[0].argmax()) == int(dataset.test_labels[0])}
+
+
+@exact
+def grid_of_predictions(dataset, find):
+    first = find("cnn").probabilities[:20]
+    right = first.argmax(axis=1) == dataset.test_labels[:20]
+    return {"all 20 right": bool(right.all()), "most at 100 %": float((first.max(axis=1) >= 0.995).mean()) > 0.5}
+
+
+@exact
+def often_confident_where_right(dataset, find):
+    probabilities = find("cnn").probabilities
+    right = probabilities.argmax(axis=1) == dataset.test_labels
+    return {"over half of the right ones above 99 %": float((probabilities.max(axis=1)[right] > 0.99).mean()) > 0.5}
+
+
+# Section 5: the loop
+
+
+@exact
+def loop_loss_falls(dataset, find):
+    tenths = evaluation.tenths(evaluation.smooth(find("loop").history["step_loss"]))
+    return {"each tenth of the smoothed loss lower than the one before": bool((np.diff(tenths) < 0).all())}
+
+
+@exact
+def gradients_agree(dataset, find):
+    """Whether the tape's gradients are those of a backpropagation by hand, to rounding in double precision."""
+    from labcode import backprop, fitting, models
+
+    images, labels = dataset.train_images[:64], dataset.train_labels[:64]
+    model = backprop.in_float64(models.build_fc, fitting.new_model("fc", 0).get_weights())
+    by_tape = backprop.gradients_by_tape(model, images, labels)
+    by_hand = backprop.gradients_by_hand(model.get_weights(), images, labels)
+    return {"gradients equal those by hand": backprop.largest_difference(by_tape, by_hand) < 1e-12}
+
+
+# Section 1: the data
+
+
+@exact
+def data_size(dataset, find):
+    train, test = len(dataset.train_images), len(dataset.test_images)
+    return [train + test, *dataset.train_images.shape[1:3]]
+
+
+@exact
+def data_preparation(dataset, find):
+    images, labels = dataset.train_images, dataset.train_labels
+    return [str(images.dtype), float(images.min()), float(images.max()), images.shape[-1], str(labels.dtype)]
+
+
+@exact
+def hardware(dataset, find):
+    return runs.processor()
+
+
+def _layers(name):
+    from labcode import models
+
+    layers = models.BUILDERS[name]().layers
+    return ["x".join(map(str, layer.output.shape[1:])) + f": {layer.count_params()}" for layer in layers]

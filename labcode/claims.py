@@ -30,6 +30,7 @@ OVERCLAIMED = "claims more than it shows"
 UNTESTED = "not tested on this data set"
 OTHER_HARDWARE = "not tested on this hardware"
 
+CLAIMS = Path(__file__).with_name("claims.toml")
 FIELDS = {"section", "statement", "unit", "rule", "about"}
 OPTIONAL = {"reported", "measurement", "consistency", "needs", "shown", "hardware"}
 UNITS = ("percent", "pp", "seconds", "list", "log", "text")
@@ -56,7 +57,7 @@ class Judgement:
     verdict: str
 
 
-def load_claims(path=Path(__file__).with_name("claims.toml")):
+def load_claims(path=CLAIMS):
     """Read the claims: a dict of dicts, by id, in the report's order.
 
     Raises:

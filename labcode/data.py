@@ -39,7 +39,7 @@ CONNECT_SECONDS, READ_SECONDS = 5, 20
 
 
 class DataError(Exception):
-    """A data set that cannot be had or is not as expected: which file, what was expected, what was found, what to do."""
+    """A data set cannot be had or is not as expected: which file, what was expected, what was found, what to do."""
 
 
 @dataclass(frozen=True)

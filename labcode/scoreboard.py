@@ -1,7 +1,7 @@
 """How judgements are printed: the table reported | measured | expected here | verdict, in Markdown.
 
-A number that moves from machine to machine is printed after ≈; nbval leaves it uncompared, and compares what stands beside
-it: whether it lies in the range expected here.
+A number that moves from machine to machine is printed after ≈; nbval leaves it uncompared, and compares what stands
+beside it: whether it lies in the range expected here.
 """
 
 import numpy as np

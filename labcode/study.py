@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from labcode import data, runs, training
+from labcode import data, training
 
 RESULTS = Path(__file__).parent.parent / "results"
 

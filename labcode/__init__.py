@@ -12,6 +12,7 @@ runs            where Runs are kept and found again
 progress        tells the build how far a training is
 evaluation      accuracy, intervals, confusion, calibration
 claims          what the original report said, and whether it holds
+scoreboard      how that is printed
 measurements    what this build measured for each claim
 study           many seeds, recorded in ``results/``
 plots           draws on the Axes it is given

@@ -9,19 +9,16 @@ holds        each of the measured statements holds: reproduced; none: not reprod
 own-numbers  the report's own numbers agree with the claim, and then the measured statements hold.
 evidence     the report shows what its claim needs, and then the measured statements hold.
 hardware     the time was taken on the hardware that is here.
-
-``python -m labcode.claims mnist`` prints the table and fails where this machine's Runs lie outside the recorded range.
 """
 
-import argparse
-import sys
+import functools
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from labcode import data, evaluation, measurements, study, training
+from labcode import evaluation, measurements, study, training
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
@@ -29,10 +26,11 @@ CONTRADICTED = "contradicted by the report itself"
 OVERCLAIMED = "claims more than it shows"
 UNTESTED = "not tested on this data set"
 OTHER_HARDWARE = "not tested on this hardware"
+VERDICTS = (REPRODUCED, NOT_REPRODUCED, CONTRADICTED, OVERCLAIMED, UNTESTED, OTHER_HARDWARE)
 
 CLAIMS = Path(__file__).with_name("claims.toml")
 FIELDS = {"section", "statement", "unit", "rule", "about"}
-OPTIONAL = {"reported", "measurement", "consistency", "needs", "shown", "hardware"}
+OPTIONAL = {"reported", "measurement", "consistency", "needs", "shown", "hardware", "follows"}
 UNITS = ("percent", "pp", "seconds", "list", "log", "text")
 
 
@@ -46,7 +44,7 @@ class Judgement:
         measured: what this build measured; None where that answers nothing here.
         recorded: the same measurement of each recorded seed, (n,) or (n, k); empty where there is none.
         inside: whether the measured value lies in the range expected here; None where there is no such range.
-        verdict: one of the six above.
+        verdict: one of ``VERDICTS``.
     """
 
     id: str
@@ -78,25 +76,29 @@ def load_claims(path=CLAIMS):
         for field, values in known.items():
             if field in claim and claim[field] not in values:
                 raise ValueError(f"claim {name}, {field} {claim[field]!r}: expected one of {', '.join(values)}")
+        unknown = claim.get("follows", {}).keys() - set(VERDICTS)
+        if unknown:
+            raise ValueError(f"claim {name}, follows {sorted(unknown)}: expected one of {', '.join(VERDICTS)}")
     return claims
 
 
-def judge(dataset, seed=0, sections=("",)):
-    """Judge the claims of these sections of the report, by their beginnings (``"2.1"``; ``""`` begins all).
+def judge(dataset, seed=0, wanted=("",)):
+    """Judge the claims whose section or id begins with one of those wanted (``"2.1"``, ``"cnn-"``; ``""`` begins all).
 
     Args:
         dataset: as ``data.load`` returns it.
         seed: of the Runs; they are found, or trained.
+        wanted: beginnings, as above.
 
     Returns:
         A list of ``Judgement``.
     """
-
-    def find(recipe):
-        return training.train(training.RECIPES[recipe], dataset, seed)
-
-    wanted = {name: claim for name, claim in load_claims().items() if claim["section"].startswith(tuple(sections))}
-    return [_judge(name, claim, dataset, find) for name, claim in wanted.items()]
+    wanted = tuple(wanted)
+    return [
+        _judge(name, claim, dataset, seed)
+        for name, claim in load_claims().items()
+        if claim["section"].startswith(wanted) or name.startswith(wanted)
+    ]
 
 
 def recorded_values(measurement, dataset_name):
@@ -107,13 +109,12 @@ def recorded_values(measurement, dataset_name):
     return np.array([function(*(records[seed] for records in by_seed)) for seed in seeds], float)
 
 
-def compare(measurement, dataset, find):
+def compare(measurement, dataset, seed=0):
     """Hold a ranged measurement of this build against the recorded seeds.
 
     Args:
         measurement: a key of ``measurements.RANGED``.
-        dataset: as ``data.load`` returns it.
-        find: a function of a recipe's name that returns its Run.
+        dataset, seed: what the Runs are found or trained with.
 
     Returns:
         measured: a float, or (k,) floats.
@@ -121,22 +122,28 @@ def compare(measurement, dataset, find):
         inside: whether; None where fewer than 2 seeds are recorded.
     """
     recipes, function = measurements.RANGED[measurement]
-    measured, recorded = function(*map(find, recipes)), recorded_values(measurement, dataset.name)
+    measured = function(*(_find(dataset, seed, recipe) for recipe in recipes))
+    recorded = recorded_values(measurement, dataset.name)
     inside = bool(np.all(_within(measured, recorded, evaluation.CHECK_LEVEL))) if len(recorded) > 1 else None
     return measured, recorded, inside
 
 
-def _judge(name, claim, dataset, find):
+def _judge(name, claim, dataset, seed):
     measurement = claim.get("measurement")
     tested = claim["about"] == "any" or dataset.name == "mnist"
     measured, recorded, inside = None, np.array([]), None
     if measurement in measurements.RANGED:
-        measured, recorded, inside = compare(measurement, dataset, find)
+        measured, recorded, inside = compare(measurement, dataset, seed)
     elif measurement and (tested or claim["rule"] == "hardware"):
+        find = functools.partial(_find, dataset, seed)
         measured = measurements.EXACT[measurement](dataset, find)
     verdict = RULES[claim["rule"]](claim, measured, recorded, inside)
     settled_by_report = verdict in (CONTRADICTED, OVERCLAIMED) and claim["rule"] != "holds"
     return Judgement(name, claim, measured, recorded, inside, verdict if tested or settled_by_report else UNTESTED)
+
+
+def _find(dataset, seed, recipe):
+    return training.train(training.RECIPES[recipe], dataset, seed)
 
 
 def _within(value, recorded, level):
@@ -197,21 +204,3 @@ def _argmax_is_printed(reported):
 
 
 CONSISTENT = {"cnn_gap_smaller": _cnn_gap_smaller, "argmax_is_printed": _argmax_is_printed}
-
-
-def main():
-    """The command line: see ``python -m labcode.claims --help``."""
-    from labcode import scoreboard
-
-    parser = argparse.ArgumentParser(description="Judge all claims; fail where a Run lies outside the recorded range.")
-    parser.add_argument("dataset", choices=data.NAMES)
-    judgements = judge(data.load(parser.parse_args().dataset))
-    print(scoreboard.table(judgements))
-    outside = [judgement.id for judgement in judgements if judgement.inside is False]
-    unknown = [j.id for j in judgements if j.claim["rule"] == "range" and j.inside is None]
-    if outside or unknown:
-        sys.exit(f"outside the recorded range: {outside or 'none'}; without a recorded range: {unknown or 'none'}")
-
-
-if __name__ == "__main__":
-    main()

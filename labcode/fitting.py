@@ -63,6 +63,12 @@ def make_predict(model):
     return predict
 
 
+def feature_maps(model, images, layers):
+    """The outputs of these layers, by name, for images (n, 28, 28, 1): a list of (n, height, width, maps) float32."""
+    extractor = keras.Model(model.inputs, [model.get_layer(name).output for name in layers])
+    return [np.asarray(maps) for maps in extractor(images, training=False)]
+
+
 def measure(probabilities, labels):
     """Mean cross-entropy in nats and accuracy in [0, 1], of probabilities (n, 10) and labels (n,)."""
     of_label = probabilities[np.arange(len(labels)), labels]

@@ -59,6 +59,21 @@ def fc_gap(fc):
     return fc.history["train_accuracy"][-1] - fc.test_accuracy
 
 
+@ranged("fc-small")
+def fc_small_loss(small):
+    return small.history["val_loss"][-1]
+
+
+@ranged("fc-small-dropout")
+def fc_small_dropout_loss(dropout):
+    return dropout.history["val_loss"][-1]
+
+
+@ranged("fc-small-more")
+def fc_small_more_loss(more):
+    return more.history["val_loss"][-1]
+
+
 @exact
 def fc_seconds(dataset, find):
     return find("fc").seconds
@@ -138,21 +153,64 @@ def cnn_recipe(dataset, find):
     return [recipe.optimizer, recipe.learning_rate, recipe.batch_size, recipe.epochs]
 
 
-@exact
-def cnn_learns_faster(dataset, find):
-    """By equal epochs, by time and by multiply-adds: which network first reaches FC's final test accuracy."""
+def cost_to_reach(dataset, fc, cnn):
+    """What each network had cost when its test accuracy first reached FC's final one.
+
+    Returns:
+        A dict by measure, ``epochs``, ``seconds`` of training steps, ``multiply-adds`` (of forward passes), each of
+        (FC's cost, CNN's cost); infinity where it was never reached.
+    """
     from labcode import models
 
-    fc, cnn = find("fc"), find("cnn")
-    target = fc.test_accuracy
-    work = [models.multiply_adds(build()) * len(dataset.train_images) for build in (models.build_fc, models.build_cnn)]
-    cost = {}
-    for run, name, macs in ((fc, "fc", work[0]), (cnn, "cnn", work[1])):
-        accuracies = run.history["val_accuracy"]
-        epochs = np.ones(len(accuracies))
-        costs = {"by epochs": epochs, "by seconds": run.history["seconds"], "by multiply-adds": epochs * macs}
-        cost[name] = {key: evaluation.first_to_reach(accuracies, each, target) for key, each in costs.items()}
-    return {key: cost["cnn"][key] < cost["fc"][key] for key in cost["fc"]}
+    networks = ((fc, models.build_fc()), (cnn, models.build_cnn()))
+    costs = {"epochs": [], "seconds": [], "multiply-adds": []}
+    for run, network in networks:
+        epochs = np.ones(len(run.history["seconds"]))
+        work = epochs * models.multiply_adds(network) * len(dataset.train_images)
+        for measure, cost in zip(costs, (epochs, run.history["seconds"], work), strict=True):
+            costs[measure].append(evaluation.first_to_reach(run.history["val_accuracy"], cost, fc.test_accuracy))
+    return costs
+
+
+@exact
+def cnn_learns_faster(dataset, find):
+    costs = cost_to_reach(dataset, find("fc"), find("cnn"))
+    return {f"by {measure}": cnn < fc for measure, (fc, cnn) in costs.items()}
+
+
+def nearest_mean_accuracies(dataset, cnn):
+    """How well the nearest class mean names the test images, from the pixels and from each block's output.
+
+    Each image is named after the class whose mean over the first 1,000 training images lies nearest (Euclidean).
+
+    Returns:
+        A dict from the representation's name to an accuracy in [0, 1], in the order of depth.
+    """
+    from labcode import fitting
+
+    network = fitting.new_model("cnn", 0)
+    network.set_weights(cnn.weights)
+    blocks = ("pool_1", "pool_2", "pool_3")
+    train, labels = dataset.train_images[:1000], dataset.train_labels[:1000]
+    test, test_labels = dataset.test_images[:1000], dataset.test_labels[:1000]
+    pairs = zip(fitting.feature_maps(network, train, blocks), fitting.feature_maps(network, test, blocks), strict=True)
+    accuracies = {"the pixels": _nearest_mean(train, labels, test, test_labels)}
+    for block, (train_maps, test_maps) in zip(("first", "second", "third"), pairs, strict=True):
+        accuracies[f"the {block} block's output"] = _nearest_mean(train_maps, labels, test_maps, test_labels)
+    return accuracies
+
+
+def _nearest_mean(train, train_labels, test, test_labels):
+    train, test = train.reshape(len(train), -1), test.reshape(len(test), -1)
+    means = np.stack([train[train_labels == digit].mean(axis=0) for digit in range(10)])
+    distances = np.linalg.norm(test[:, np.newaxis] - means, axis=2)
+    return float((distances.argmin(axis=1) == test_labels).mean())
+
+
+@exact
+def blocks_sort_better(dataset, find):
+    accuracies = list(nearest_mean_accuracies(dataset, find("cnn")).values())
+    return {"each block sorts the digits better than the one before": bool((np.diff(accuracies) > 0).all())}
 
 
 @exact

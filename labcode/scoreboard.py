@@ -2,13 +2,21 @@
 
 A number that moves from machine to machine is printed after ≈; nbval leaves it uncompared, and compares what stands
 beside it: whether it lies in the range expected here.
+
+``python -m labcode.scoreboard mnist`` prints all claims and fails where this machine's Runs lie outside that range.
 """
 
+import argparse
+import sys
+from collections import Counter
+
 import numpy as np
+from IPython.display import Markdown
 
-from labcode import evaluation
+from labcode import claims, data, evaluation
 
-MARKS = {True: "✓ inside", False: "✗ outside", None: ""}
+MARKS = {True: "✓ inside", False: "✗ outside"}
+EXPECTED = {"exact": "the same"}  # by rule; a dash where nothing is recorded to compare with
 
 
 def percent(accuracy):
@@ -26,7 +34,12 @@ def seconds(time):
     return f"{time:.0f} s"
 
 
-FORMATS = {"percent": percent, "pp": points, "seconds": seconds}
+def nats(loss):
+    """A cross-entropy as text."""
+    return f"{loss:.3f}"
+
+
+FORMATS = {"percent": percent, "pp": points, "seconds": seconds, "nats": nats}
 
 
 def _gaps(reported):
@@ -41,10 +54,48 @@ OWN_NUMBERS = {"cnn_gap_smaller": _gaps, "argmax_is_printed": _first_digit}
 
 
 def table(judgements):
-    """The judgements as a Markdown table, a row each."""
+    """The judgements as a Markdown table, a row each: an object that a notebook displays, its text in ``data``."""
     rows = ["| | claim | reported | measured | expected here | verdict |", "|---|---|---|---|---|---|"]
     rows += [f"| {' | '.join(_row(judgement))} |" for judgement in judgements]
-    return "\n".join(rows)
+    return Markdown("\n".join(rows))
+
+
+def summary(judgements):
+    """What came out, as a Markdown list: an item for each verdict, with the claims that have it."""
+    items = []
+    for verdict in claims.VERDICTS:
+        found = [judgement for judgement in judgements if judgement.verdict == verdict]
+        statements = "; ".join(f"{judgement.claim['statement']} (`{judgement.id}`)" for judgement in found)
+        if found:
+            items.append(f"- **{verdict}**, {len(found)} of {len(judgements)}: {statements}.")
+    return Markdown("\n".join(items))
+
+
+def counts(judgements):
+    """How often each verdict is given, in words: ``of 27 claims 9 are reproduced, 4 not reproduced, ...``."""
+    numbers = Counter(judgement.verdict for judgement in judgements)
+    parts = [f"{numbers[verdict]} {verdict}" for verdict in claims.VERDICTS if numbers[verdict]]
+    return f"of the report's {len(judgements)} claims the verdicts are: {', '.join(parts)}"
+
+
+def conclusion(judgements):
+    """What follows for the report's conclusions, as a Markdown list: of each claim the sentence of its verdict."""
+    sentences = [j.claim["follows"].get(j.verdict) for j in judgements if "follows" in j.claim]
+    return Markdown("\n".join(f"- {sentence}" for sentence in sentences if sentence))
+
+
+def checks(measured, dataset, seed=0):
+    """What this build measured beside what is expected here, as a Markdown table.
+
+    Args:
+        measured: (description, unit, key of ``measurements.RANGED``) of each row.
+        dataset, seed: what the Runs are found or trained with.
+    """
+    rows = ["| | measured | expected here |", "|---|---|---|"]
+    for description, unit, measurement in measured:
+        value, recorded, inside = claims.compare(measurement, dataset, seed)
+        rows.append(f"| {description} | {_value(value, unit, '≈ ')} | {_expected(unit, recorded, inside)} |")
+    return Markdown("\n".join(rows))
 
 
 def _row(judgement):
@@ -54,7 +105,9 @@ def _row(judgement):
         claim["statement"],
         _reported(claim),
         _value(judgement.measured, unit, "≈ "),
-        _expected(judgement),
+        _expected(unit, judgement.recorded, judgement.inside)
+        if claim["rule"] == "range"
+        else EXPECTED.get(claim["rule"], "–"),
         f"**{judgement.verdict}**",
     )
 
@@ -86,16 +139,27 @@ def _value(value, unit, mark):
     return str(value)
 
 
-def _expected(judgement):
-    claim, recorded = judgement.claim, judgement.recorded
-    if claim["rule"] == "exact":
-        return "the same"
-    if claim["rule"] != "range":
-        return "–"
-    if judgement.inside is None:
+def _expected(unit, recorded, inside):
+    if inside is None:
         return "no study recorded: run `python -m labcode.study`"
     if recorded.ndim == 2:
-        return f"{recorded.shape[1]} ranges ({len(recorded)} seeds) {MARKS[judgement.inside]}"
+        return f"{recorded.shape[1]} ranges ({len(recorded)} seeds) {MARKS[inside]}"
     low, high = evaluation.prediction_interval(recorded, evaluation.CHECK_LEVEL)
-    text = FORMATS[claim["unit"]]
-    return f"{text(low)} to {text(high)} ({len(recorded)} seeds) {MARKS[judgement.inside]}"
+    return f"{FORMATS[unit](low)} to {FORMATS[unit](high)} ({len(recorded)} seeds) {MARKS[inside]}"
+
+
+def main():
+    """The command line: see ``python -m labcode.scoreboard --help``."""
+    parser = argparse.ArgumentParser(description="Judge all claims; fail where a Run lies outside the recorded range.")
+    parser.add_argument("dataset", choices=data.NAMES)
+    judgements = claims.judge(data.load(parser.parse_args().dataset))
+    print(table(judgements).data)
+    ranged = [judgement for judgement in judgements if judgement.claim["rule"] == "range"]
+    failed = [judgement.id for judgement in ranged if not judgement.inside]
+    print(f"{len(ranged) - len(failed)} of {len(ranged)} measured values lie in their recorded ranges")
+    if failed:
+        sys.exit(f"outside the recorded range, or without one: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+# `make book` builds the report, `make test` checks it. What they need is first installed into .venv, once.
+PYTHON ?= python3
+# The environment comes first on the path, as where it is activated: kernels and tools are found there.
+IN_ENV = PATH="$(CURDIR)/.venv/bin:$$PATH"
+
+install: .venv/installed
+
+book: install
+	$(IN_ENV) jupyter-book build .
+
+test: install
+	$(IN_ENV) ruff check && $(IN_ENV) pytest
+
+record: install  # the outputs stored in the chapters, which the tests compare
+	$(IN_ENV) python book/_ext/record.py
+
+study: install  # many seeds, recorded in results/; DATASET=mnist takes hours
+	$(IN_ENV) python -m labcode.study $(or $(DATASET),mnist-5k)
+
+clean: install
+	$(IN_ENV) jupyter-book clean .
+
+# A stamp is written last, so that an installation which was interrupted is done again.
+.venv/installed: .venv/locked pyproject.toml
+	.venv/bin/python -m pip install --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/locked: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "Python 3.11, 3.12 or 3.13 \
+	is needed, but $(PYTHON) is: $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --require-hashes -r requirements.lock
+	touch $@
+
+.PHONY: install book test record study clean

@@ -1,0 +1,174 @@
+"""The report's figures. Each function draws on the Axes it is given and returns them; ``show`` ends a figure.
+
+One colour means one thing throughout; the palette is Okabe and Ito's, which colour-blind readers can tell apart, and no
+meaning hangs on colour alone.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import display
+from matplotlib.ticker import PercentFormatter
+
+TRAIN, TEST = "#009E73", "#CC79A7"
+FC, CNN = "#E69F00", "#332288"
+RIGHT, WRONG = "#0072B2", "#D55E00"
+REPORTED, NEUTRAL = "#000000", "#777777"
+
+plt.rcParams.update(
+    {
+        "figure.dpi": 150,
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.3,
+        "font.size": 10,
+        "legend.frameon": False,
+    }
+)
+
+
+def show(figure, name, caption, alt):
+    """Put a figure on the page and close it.
+
+    Args:
+        figure: a matplotlib Figure.
+        name: by which the text refers to it; unique in the book, it begins with ``fig-``.
+        caption: states the finding; shown below the figure with its number.
+        alt: says what the figure shows, for those who do not see it.
+
+    The three travel with the output, and the book's extension hands them to MyST-NB.
+    """
+    display(figure, metadata={"labcode": {"name": name, "caption": caption, "alt": alt}})
+    plt.close(figure)
+
+
+def picture(ax, pixels, title="", colours="gray_r", limit=None):
+    """Draw pixels (height, width) or (height, width, 1) as a picture without axes.
+
+    Args:
+        colours: a matplotlib colour map; the default draws digits black on white.
+        limit: the value that is drawn darkest; for a map of two colours, also the negative of the lightest.
+    """
+    lowest = {"gray_r": 0, "viridis": 0}.get(colours, -limit if limit else None)
+    ax.imshow(np.reshape(pixels, pixels.shape[:2]), cmap=colours, vmin=lowest, vmax=limit, interpolation="nearest")
+    ax.set_axis_off()
+    if title:
+        ax.set_title(title, fontsize=9)
+    return ax
+
+
+def pictures(axes, many, titles=None, **options):
+    """Draw each of (n, height, width) pixels on its own Axes; what is left of the Axes stays empty."""
+    axes = np.ravel(axes)
+    for ax in axes:
+        ax.set_axis_off()
+    for ax, pixels, title in zip(axes, many, titles or [""] * len(many), strict=False):
+        picture(ax, pixels, title, **options)
+    return axes
+
+
+def class_balance(ax, labels, name, colour, offset):
+    """Draw the share of each digit among labels (n,) as bars, moved sideways by ``offset`` bar widths."""
+    shares = np.bincount(labels, minlength=10) / len(labels)
+    ax.bar(np.arange(10) + 0.4 * offset, shares, 0.4, label=name, color=colour, hatch="" if offset < 0 else "///")
+    ax.set(xlabel="digit", ylabel="share of the images", xticks=range(10))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.legend(loc="lower right", frameon=True)
+    return ax
+
+
+def accuracy_curve(ax, accuracies, name, colour, marker="o", style="-"):
+    """Draw an accuracy in [0, 1] after each epoch, (epochs,), in percent."""
+    return _curve(ax, 100 * np.asarray(accuracies), name, colour, marker, style, "accuracy in %")
+
+
+def loss_curve(ax, losses, name, colour, marker="o", style="-"):
+    """Draw a loss after each epoch, (epochs,), in nats."""
+    return _curve(ax, losses, name, colour, marker, style, "loss in nats")
+
+
+def _curve(ax, values, name, colour, marker, style, unit):
+    epochs = np.arange(1, len(values) + 1)
+    marker = marker if len(values) <= 10 else ""  # many markers hide the line
+    ax.plot(epochs, values, label=name, color=colour, marker=marker, linestyle=style)
+    ax.set(xlabel="epoch", ylabel=unit)
+    if len(values) <= 10:
+        ax.set_xticks(epochs)
+    ax.legend()
+    return ax
+
+
+def train_and_test_curves(axes, history):
+    """Draw loss (left) and accuracy (right) after each epoch on training and test images, from a Run's history."""
+    for key, name, colour, marker, style in (
+        ("train", "training images", TRAIN, "o", "-"),
+        ("val", "test images", TEST, "s", "--"),
+    ):
+        loss_curve(axes[0], history[f"{key}_loss"], name, colour, marker, style)
+        accuracy_curve(axes[1], history[f"{key}_accuracy"], name, colour, marker, style)
+    return axes
+
+
+def step_losses(ax, losses, smoothed):
+    """Draw the loss of every step (steps,) on a logarithmic axis, raw and smoothed."""
+    steps = np.arange(1, len(losses) + 1)
+    ax.semilogy(steps, losses, color=NEUTRAL, alpha=0.4, linewidth=0.5, label="each batch")
+    ax.semilogy(steps, smoothed, color=CNN, linewidth=1.8, label="smoothed")
+    ax.set(xlabel="step", ylabel="loss in nats, logarithmic")
+    ax.legend()
+    return ax
+
+
+def prediction(picture_ax, bars_ax, image, probabilities, label):
+    """Draw an image beside its ten probabilities (10,); right in blue with ✓, wrong in orange with ✗."""
+    predicted = int(probabilities.argmax())
+    right = predicted == label
+    colour = RIGHT if right else WRONG
+    picture(picture_ax, image)
+    mark = "✓" if right else f"✗ ({label})"
+    picture_ax.set_title(f"{predicted} {100 * probabilities[predicted]:.0f} % {mark}", color=colour, fontsize=9)
+    bars = bars_ax.bar(range(10), probabilities, color=NEUTRAL)
+    bars[predicted].set_color(colour)
+    bars_ax.set(xticks=range(10), yticks=[], ylim=(0, 1))
+    bars_ax.tick_params(labelsize=6, length=0)
+    bars_ax.grid(False)
+    return picture_ax, bars_ax
+
+
+def confusion(ax, matrix):
+    """Draw a confusion matrix (10, 10); the colours show the errors alone, for the diagonal would outshine them."""
+    errors = np.where(np.eye(10, dtype=bool), 0, matrix)
+    ax.imshow(errors, cmap="Oranges", vmin=0, vmax=max(1, errors.max()))
+    for row, column in np.ndindex(10, 10):
+        if matrix[row, column]:
+            on_dark = errors[row, column] > 0.6 * errors.max()
+            ax.text(
+                column, row, matrix[row, column], ha="center", va="center", fontsize=8, color="w" if on_dark else "k"
+            )
+    ax.set(xlabel="predicted digit", ylabel="true digit", xticks=range(10), yticks=range(10))
+    ax.grid(False)
+    return ax
+
+
+def confidence(ax, confidences, name, colour, hatch=""):
+    """Draw how often the predictions (n,) have which confidence, as shares of those with the same ``name``."""
+    bins = np.linspace(0, 1, 21)
+    shares = np.histogram(confidences, bins)[0] / max(1, len(confidences))
+    ax.bar(bins[:-1], shares, np.diff(bins), align="edge", color=colour, hatch=hatch, edgecolor="white", label=name)
+    ax.set(xlabel="confidence (the largest of the ten probabilities)", ylabel="share", xlim=(0, 1), ylim=(0, 1))
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.legend(loc="upper left")
+    return ax
+
+
+def grouped_bars(ax, groups, names, values, colours):
+    """Draw values (names, groups) as bars side by side in each group."""
+    width = 0.8 / len(names)
+    for i, (name, row, colour) in enumerate(zip(names, values, colours, strict=True)):
+        at = np.arange(len(groups)) + (i - (len(names) - 1) / 2) * width
+        ax.bar(at, row, width, label=name, color=colour, hatch="///" if i % 2 else "")
+    ax.set_xticks(range(len(groups)), groups)
+    ax.legend()
+    return ax

@@ -11,14 +11,17 @@ def pytest_configure(config):
     """Prepare the environment, which workers and kernels inherit.
 
     A notebook that finds a stored Run proves nothing, so the store is empty; a relative MNIST_DIR would point
-    elsewhere from a kernel, which starts in the notebook's folder.
+    elsewhere from a kernel, which starts in the notebook's folder; two kernels that write one IPython history at the
+    same moment disturb each other, so each worker has its own.
     """
-    if not hasattr(config, "workerinput"):
+    worker = getattr(config, "workerinput", {}).get("workerid")
+    if worker is None:
         config.session_folder = os.environ["LABCODE_CACHE"] = tempfile.mkdtemp(prefix="labcode-tests-")
         for name in ("LABCODE_DATASET", "LABCODE_PROGRESS"):
             os.environ.pop(name, None)
         if "MNIST_DIR" in os.environ:
             os.environ["MNIST_DIR"] = os.path.abspath(os.environ["MNIST_DIR"])
+    os.environ["IPYTHONDIR"] = os.path.join(os.environ["LABCODE_CACHE"], "ipython", worker or "alone")
 
 
 def pytest_unconfigure(config):

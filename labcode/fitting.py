@@ -65,7 +65,7 @@ def make_predict(model):
 
 def feature_maps(model, images, layers):
     """The outputs of these layers, by name, for images (n, 28, 28, 1): a list of (n, height, width, maps) float32."""
-    extractor = keras.Model(model.inputs, [model.get_layer(name).output for name in layers])
+    extractor = keras.Model(model.inputs[0], [model.get_layer(name).output for name in layers])
     return [np.asarray(maps) for maps in extractor(images, training=False)]
 
 

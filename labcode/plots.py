@@ -151,11 +151,10 @@ def confusion(ax, matrix):
     return ax
 
 
-def confidence(ax, confidences, name, colour, hatch=""):
-    """Draw how often the predictions (n,) have which confidence, as shares of those with the same ``name``."""
-    bins = np.linspace(0, 1, 21)
-    shares = np.histogram(confidences, bins)[0] / max(1, len(confidences))
-    ax.bar(bins[:-1], shares, np.diff(bins), align="edge", color=colour, hatch=hatch, edgecolor="white", label=name)
+def confidence(ax, confidences, name, colour, filled):
+    """Draw how often predictions have which confidence (n,), as shares of all n; as bars, or only their outline."""
+    shares, edges = np.histogram(confidences, np.linspace(0, 1, 21))
+    ax.stairs(shares / max(1, len(confidences)), edges, fill=filled, color=colour, linewidth=2, label=name)
     ax.set(xlabel="confidence (the largest of the ten probabilities)", ylabel="share", xlim=(0, 1), ylim=(0, 1))
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.yaxis.set_major_formatter(PercentFormatter(1))

@@ -55,7 +55,7 @@ OWN_NUMBERS = {"cnn_gap_smaller": _gaps, "argmax_is_printed": _first_digit}
 
 def table(judgements):
     """The judgements as a Markdown table, a row each: an object that a notebook displays, its text in ``data``."""
-    rows = ["| | claim | reported | measured | expected here | verdict |", "|---|---|---|---|---|---|"]
+    rows = ["| claim | reported | measured | expected here | verdict |", "|---|---|---|---|---|"]
     rows += [f"| {' | '.join(_row(judgement))} |" for judgement in judgements]
     return Markdown("\n".join(rows))
 
@@ -101,10 +101,9 @@ def checks(measured, dataset, seed=0):
 def _row(judgement):
     claim, unit = judgement.claim, judgement.claim["unit"]
     return (
-        f"`{judgement.id}`",
-        claim["statement"],
+        f"{claim['statement']} (`{judgement.id}`)",
         _reported(claim),
-        _value(judgement.measured, unit, "≈ "),
+        _measured(judgement),
         _expected(unit, judgement.recorded, judgement.inside)
         if claim["rule"] == "range"
         else EXPECTED.get(claim["rule"], "–"),
@@ -118,6 +117,13 @@ def _reported(claim):
     if claim["rule"] == "own-numbers":
         return OWN_NUMBERS[claim["consistency"]](claim["reported"])
     return _value(claim["reported"], claim["unit"], "")
+
+
+def _measured(judgement):
+    equal = judgement.claim["unit"] == "list" and judgement.measured == judgement.claim["reported"]
+    if equal and len(judgement.measured) > 4:
+        return "the same"
+    return _value(judgement.measured, judgement.claim["unit"], "≈ ")
 
 
 def _value(value, unit, mark):

@@ -75,6 +75,8 @@ SABOTAGE = {
     "all signs turned": lambda g: [-x for x in g],
     "the sum instead of the mean": lambda g: [32 * x for x in g],
     "a kernel's axes mixed up": lambda g: [g[0].T.reshape(g[0].shape), *g[1:]],
+    "one value too small": lambda g: [*g[:3], g[3] - 0.001 * np.eye(10)[4]],
+    "one value too large": lambda g: [*g[:3], g[3] + 0.001 * np.eye(10)[4]],
     "the last bias forgotten": lambda g: [*g[:3], np.zeros_like(g[3])],
     "a millionth too large": lambda g: [*g[:2], g[2] * (1 + 1e-6), g[3]],
     "one unit of 128 skipped": lambda g: [g[0] * (np.arange(128) != np.abs(g[0]).max(axis=0).argmax()), *g[1:]],

@@ -152,25 +152,27 @@ IMAGES, LABELS = idx(np.ones((2, 28, 28))), idx([1, 2, 3])
 MAGICS = r"00000801 \(labels\) or 00000803 \(images\) at the start"
 
 
-@pytest.mark.parametrize(
-    ("content", "expected", "found"),
-    [
-        (b"", MAGICS, "nothing"),
-        (b"\x1f\x8b\x08\x00" + IMAGES, MAGICS, "1f8b0800"),
-        (b"\0\0\x0d\x03" + IMAGES[4:], MAGICS, "00000d03"),  # floats
-        (b"\0\0\x08\x02" + IMAGES[4:], MAGICS, "00000802"),  # two dimensions
-        (IMAGES[:10], "a header of 16 bytes", "10 bytes in all"),
-        (LABELS[:7], "a header of 8 bytes", "7 bytes in all"),
-        (idx(np.ones((0, 28, 28))), "at least one image of 28x28, or one label", r"dimensions \(0, 28, 28\)"),
-        (idx([]), "at least one image of 28x28, or one label", r"dimensions \(0,\)"),
-        (idx(np.ones((2, 28, 27))), "at least one image of 28x28, or one label", r"dimensions \(2, 28, 27\)"),
-        (IMAGES[:-1], "1568 bytes after the header", "1567"),
-        (IMAGES + b"\0", "1568 bytes after the header", "1569"),
-        (LABELS[:-1], "3 bytes after the header", "2"),
-        (idx([1, 10]), "labels from 0 to 9", "the label 10"),
-    ],
-)
-def test_a_faulty_idx_file_is_refused_with_what_was_expected_and_found(content, expected, found):
+NO_SHAPE = "at least one image of 28x28, or one label"
+FAULTY = {
+    "empty": (b"", MAGICS, "nothing"),
+    "still gzipped": (b"\x1f\x8b\x08\x00" + IMAGES, MAGICS, "1f8b0800"),
+    "floats": (b"\0\0\x0d\x03" + IMAGES[4:], MAGICS, "00000d03"),
+    "two dimensions": (b"\0\0\x08\x02" + IMAGES[4:], MAGICS, "00000802"),
+    "images' header cut": (IMAGES[:10], "a header of 16 bytes", "10 bytes in all"),
+    "labels' header cut": (LABELS[:7], "a header of 8 bytes", "7 bytes in all"),
+    "no image": (idx(np.ones((0, 28, 28))), NO_SHAPE, r"dimensions \(0, 28, 28\)"),
+    "no label": (idx([]), NO_SHAPE, r"dimensions \(0,\)"),
+    "images of another size": (idx(np.ones((2, 28, 27))), NO_SHAPE, r"dimensions \(2, 28, 27\)"),
+    "a pixel missing": (IMAGES[:-1], "1568 bytes after the header", "1567"),
+    "a pixel too many": (IMAGES + b"\0", "1568 bytes after the header", "1569"),
+    "a label missing": (LABELS[:-1], "3 bytes after the header", "2"),
+    "a label above 9": (idx([1, 10]), "labels from 0 to 9", "the label 10"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+def test_a_faulty_idx_file_is_refused_with_what_was_expected_and_found(fault):
+    content, expected, found = FAULTY[fault]
     with pytest.raises(data.DataError, match=f"^some-file: expected {expected}, found {found}; put MNIST's own file"):
         data.parse_idx(content, "some-file")
 
@@ -227,11 +229,11 @@ def test_a_file_with_fewer_images_is_refused(small_mnist, tmp_path, monkeypatch)
         data.load("mnist")
 
 
-@pytest.mark.parametrize("damage", [lambda packed: b"<html>", lambda packed: packed[:-30], lambda packed: b""])
-def test_a_gzip_that_cannot_be_read_is_refused(small_mnist, tmp_path, monkeypatch, damage):
+@pytest.mark.parametrize("kept", [lambda packed: b"<html>", lambda packed: packed[:-30]], ids=["a page", "cut"])
+def test_a_gzip_that_cannot_be_read_is_refused(small_mnist, tmp_path, monkeypatch, kept):
     put(tmp_path / "mine", small_mnist)
     path = tmp_path / "mine" / f"{IMAGES_FILE}.gz"
-    path.write_bytes(damage(path.read_bytes()))
+    path.write_bytes(kept(path.read_bytes()))
     monkeypatch.setenv("MNIST_DIR", str(tmp_path / "mine"))
     with pytest.raises(data.DataError, match=rf"{IMAGES_FILE}\.gz: expected .*, found .*; put MNIST's own file"):
         data.load("mnist")

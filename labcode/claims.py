@@ -31,6 +31,14 @@ VERDICTS = (REPRODUCED, NOT_REPRODUCED, CONTRADICTED, OVERCLAIMED, UNTESTED, OTH
 CLAIMS = Path(__file__).with_name("claims.toml")
 FIELDS = {"section", "statement", "unit", "rule", "about"}
 OPTIONAL = {"reported", "measurement", "consistency", "needs", "shown", "hardware", "follows"}
+NEEDED = {  # by rule, beside those
+    "exact": {"reported", "measurement"},
+    "range": {"reported", "measurement"},
+    "holds": {"reported", "measurement"},
+    "own-numbers": {"reported", "measurement", "consistency"},
+    "evidence": {"needs", "shown", "measurement"},
+    "hardware": {"reported", "measurement", "hardware"},
+}
 UNITS = ("percent", "pp", "seconds", "list", "log", "text")
 
 
@@ -70,9 +78,10 @@ def load_claims(path=CLAIMS):
         "consistency": tuple(CONSISTENT),
     }
     for name, claim in claims.items():
-        wrong = (FIELDS - claim.keys()) | (claim.keys() - FIELDS - OPTIONAL)
+        needed = FIELDS | NEEDED.get(claim.get("rule"), set())
+        wrong = (needed - claim.keys()) | (claim.keys() - FIELDS - OPTIONAL)
         if wrong:
-            raise ValueError(f"claim {name}: expected the fields {sorted(FIELDS)}, missing or unknown: {sorted(wrong)}")
+            raise ValueError(f"claim {name}: expected the fields {sorted(needed)}, missing or unknown: {sorted(wrong)}")
         for field, values in known.items():
             if field in claim and claim[field] not in values:
                 raise ValueError(f"claim {name}, {field} {claim[field]!r}: expected one of {', '.join(values)}")

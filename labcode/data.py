@@ -36,6 +36,7 @@ DIGESTS = {
 SIDE = 28  # pixels
 CLASSES = 10
 CONNECT_SECONDS, READ_SECONDS = 5, 20
+REPLACE = "put MNIST's own file in its place, or remove it and leave the download to this program"
 
 
 class DataError(Exception):
@@ -86,8 +87,10 @@ def at_hand(name):
         DataError: ``$MNIST_DIR`` is set and lacks a file.
     """
     _check_name(name)
-    if name == "mnist-5k" or "MNIST_DIR" in os.environ:
-        return name == "mnist-5k" or all(_find(_mnist_folder(), file) for file in FILES)
+    if name == "mnist-5k":
+        return True
+    if os.environ.get("MNIST_DIR"):
+        return all(_find(_mnist_folder(), file) for file in FILES)
     return all((_mnist_folder() / file).is_file() for file in FILES)
 
 
@@ -112,7 +115,12 @@ def epoch_order(count, seed, epoch):
 
     It is drawn anew for each seed and epoch. Keras's own ``fit(shuffle=True)`` under a global seed repeats one order in
     every epoch (seen with Keras 3.15).
+
+    Raises:
+        ValueError: the seed or the epoch is negative.
     """
+    if seed < 0 or epoch < 0:
+        raise ValueError(f"seed {seed}, epoch {epoch}: expected whole numbers from 0")
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
@@ -153,12 +161,11 @@ def _check_name(name):
 
 
 def _bad(source, expected, found):
-    advice = "put MNIST's own file in its place, or remove it and leave the download to this program"
-    return DataError(f"{source}: expected {expected}, found {found}; {advice}")
+    return DataError(f"{source}: expected {expected}, found {found}; {REPLACE}")
 
 
 def _mnist_folder():
-    return Path(os.environ["MNIST_DIR"]) if "MNIST_DIR" in os.environ else cache_folder() / "mnist"
+    return Path(os.environ.get("MNIST_DIR") or cache_folder() / "mnist")
 
 
 def _find(folder, file):
@@ -220,7 +227,7 @@ def _download_file(file, scratch):
             downloader(f"{mirror}{file}.gz", str(packed), None)
             _read_verified(packed)
         except (OSError, DataError) as error:  # requests' errors are OSErrors
-            faults.append(f"{mirror}: {error}")
+            faults.append(f"{mirror}: {str(error).removesuffix(f'; {REPLACE}')}")
         else:
             plain.write_bytes(gzip.decompress(packed.read_bytes()))
             return plain

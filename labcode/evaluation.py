@@ -8,7 +8,20 @@ CHECK_LEVEL = 0.999  # a build whose own value lies outside this one is broken: 
 
 
 def confusion_matrix(labels, predicted_labels):
-    """Count images by true label (row) and predicted label (column): (10, 10) int64, from two (n,) int64."""
+    """Count images by true label (row) and predicted label (column).
+
+    Args:
+        labels, predicted_labels: (n,) int64 in 0..9 each.
+
+    Returns:
+        (10, 10) int64.
+
+    Raises:
+        ValueError: a label is not in 0..9.
+    """
+    for digits in (labels, predicted_labels):
+        if np.min(digits) < 0 or np.max(digits) > 9:
+            raise ValueError(f"labels from {np.min(digits)} to {np.max(digits)}: expected digits from 0 to 9")
     matrix = np.zeros((10, 10), np.int64)
     np.add.at(matrix, (labels, predicted_labels), 1)
     return matrix
@@ -34,10 +47,12 @@ def prediction_interval(values, level):
         level: in (0, 1).
 
     Raises:
-        ValueError: there are fewer than 2 values.
+        ValueError: there are fewer than 2 values, or the level is not in (0, 1).
     """
     values = np.asarray(values, float)
     count = len(values)
+    if not 0 < level < 1:
+        raise ValueError(f"level {level!r}: expected a probability between 0 and 1")
     if count < 2:
         raise ValueError(f"{count} values: expected at least 2, for one value has no spread")
     together = values.shape[1] if values.ndim == 2 else 1
@@ -50,12 +65,19 @@ def smooth(values, factor=0.95):
     """Exponential smoothing, as the lab draws its loss: ``factor`` of the old mean and the rest of the new value.
 
     Args:
-        values: (n,) floats; the first is where the mean starts.
+        values: (n,) floats, n at least 1; the first is where the mean starts.
         factor: in [0, 1).
 
     Returns:
         (n,) float64.
+
+    Raises:
+        ValueError: there is no value, or the factor is not in [0, 1).
     """
+    if not 0 <= factor < 1 or len(values) == 0:
+        raise ValueError(
+            f"factor {factor!r} and {len(values)} values: expected one from 0 to below 1, and at least one"
+        )
     smoothed = np.empty(len(values))
     mean = values[0]
     for i, value in enumerate(values):
@@ -65,7 +87,13 @@ def smooth(values, factor=0.95):
 
 
 def tenths(values):
-    """The means of ten equal parts of (n,) values, n at least 10: (10,) float64."""
+    """The means of ten equal parts of (n,) values: (10,) float64.
+
+    Raises:
+        ValueError: there are fewer than 10 values.
+    """
+    if len(values) < 10:
+        raise ValueError(f"{len(values)} values: expected at least 10")
     return np.array([part.mean() for part in np.array_split(np.asarray(values, float), 10)])
 
 
@@ -75,6 +103,11 @@ def first_to_reach(accuracies, costs, target):
     Args:
         accuracies, costs: (epochs,) after each epoch; costs are of one epoch each, in any unit.
         target: in [0, 1].
+
+    Raises:
+        ValueError: there are not as many costs as accuracies.
     """
+    if len(accuracies) != len(costs):
+        raise ValueError(f"{len(costs)} costs: expected one for each of {len(accuracies)} accuracies")
     reached = np.flatnonzero(np.asarray(accuracies) >= target)
     return float(np.cumsum(costs)[reached[0]]) if len(reached) else float("inf")

@@ -61,13 +61,6 @@ def build_cnn():
 BUILDERS = {"fc": build_fc, "fc_dropout": build_fc_dropout, "cnn": build_cnn}
 
 
-def print_summary(model):
-    """Print Keras's summary of a model as plain text; its own way of printing colours it by HTML."""
-    lines = []
-    model.summary(print_fn=lines.append)
-    print("\n".join(lines).strip())
-
-
 def multiply_adds(model):
     """Multiply-adds of one image's forward pass: each weight of a layer once for every position it is used at."""
     total = 0

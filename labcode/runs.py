@@ -37,8 +37,8 @@ class Run:
             the epoch's steps of the running average), ``train_loss`` and ``train_accuracy`` (after the epoch, on the
             first 10,000 training images at most), ``val_loss`` and ``val_accuracy`` (after the epoch, on the test
             images), ``seconds`` (of the epoch's steps, first-call costs included, evaluation left out). One value a
-            step: ``step_loss``, the mean loss of its batch before the step. A training by the loop measures no
-            ``accuracy`` and ``bar_accuracy``.
+            step: ``step_loss``, the mean loss of its batch before the step. The loop keeps no running averages:
+            its ``loss`` is the mean over the steps, and ``accuracy``, ``bar_loss`` and ``bar_accuracy`` are missing.
         weights: the trained arrays, float32, in the order of ``model.get_weights()``.
         probabilities: (n_test, 10) float32, of the test images.
         made_by: what decided the numbers, as ``facts`` returns it.
@@ -98,13 +98,11 @@ def find_or_make(made_by, make):
     key = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:32]
     folder = data.cache_folder() / "runs" / key
     folder.parent.mkdir(parents=True, exist_ok=True)
-    run = _read(folder)
-    if run is None:
-        with _lock(folder.with_suffix(".lock")):
-            run = _read(folder)
-            if run is None:
-                run = Run(*make(), made_by)
-                _write(folder, run)
+    with _lock(folder.with_suffix(".lock")):
+        run = _read(folder)
+        if run is None:
+            run = Run(*make(), made_by)
+            _write(folder, run)
     return run
 
 
@@ -128,17 +126,18 @@ def _write(folder, run):
     """Store a Run: into a folder of another name, which then gets its own in one move."""
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix="writing-"))
     try:
+        manifest = {"made_by": run.made_by, "history": run.history}
         arrays = {f"weight_{i}": values for i, values in enumerate(run.weights)} | {"probabilities": run.probabilities}
         np.savez(scratch / "arrays.npz", **arrays)
-        manifest = {
-            "made_by": run.made_by,
-            "history": run.history,
-            "arrays_sha256": hashlib.sha256((scratch / "arrays.npz").read_bytes()).hexdigest(),
-        }
+        manifest["sha256"] = _digest(manifest, scratch / "arrays.npz")
         (scratch / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
         scratch.replace(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _digest(manifest, arrays):
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode() + arrays.read_bytes()).hexdigest()
 
 
 def _read(folder):
@@ -147,12 +146,12 @@ def _read(folder):
         return None
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if hashlib.sha256((folder / "arrays.npz").read_bytes()).hexdigest() != manifest["arrays_sha256"]:
-            raise ValueError("the arrays are not those that were stored")
+        if manifest.pop("sha256") != _digest(manifest, folder / "arrays.npz"):
+            raise ValueError("what it holds is not what was stored")
         with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
             weights = [arrays[f"weight_{i}"] for i in range(len(arrays.files) - 1)]
             return Run(manifest["history"], weights, arrays["probabilities"], manifest["made_by"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix="damaged-")) / folder.name
         folder.replace(aside)
         warnings.warn(f"{folder}: {error}; set aside as {aside}, the Run is trained anew", stacklevel=2)

@@ -53,6 +53,16 @@ def _first_digit(reported):
 OWN_NUMBERS = {"cnn_gap_smaller": _gaps, "argmax_is_printed": _first_digit}
 
 
+def layers(model):
+    """What Keras's ``model.summary()`` says, as a Markdown table: layers, output shapes, parameters."""
+    rows = ["| layer | type | output shape | parameters |", "|---|---|---|---:|"]
+    for layer in model.layers:
+        shape = f"({', '.join(map(str, layer.output.shape))})"
+        rows.append(f"| {layer.name} | {type(layer).__name__} | {shape} | {layer.count_params():,} |")
+    rows.append(f"| **total** | | | **{model.count_params():,}** |")
+    return Markdown("\n".join(rows))
+
+
 def table(judgements):
     """The judgements as a Markdown table, a row each: an object that a notebook displays, its text in ``data``."""
     rows = ["| claim | reported | measured | expected here | verdict |", "|---|---|---|---|---|"]

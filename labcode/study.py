@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from tqdm import tqdm
 
 from labcode import data, training
@@ -56,21 +57,24 @@ def records(recipe, dataset_name):
 def record(recipe, dataset, seed):
     """Train by that recipe and seed, or find the Run, and add it to the recorded ones unless it is there."""
     wanted = {"recipe": dataclasses.asdict(recipe), "seed": seed, "data": dataset.digest}
-    entries = _read(dataset.name)
-    if any(wanted.items() <= entry.items() for entry in entries):
+    if any(wanted.items() <= entry.items() for entry in _read(dataset.name)):
         return
     run = training.train(recipe, dataset, seed)
     correct = run.probabilities.argmax(axis=1) == dataset.test_labels
     made = {key: run.made_by[key] for key in ("processor", "threads", "versions")}
     made["date"] = datetime.date.today().isoformat()
     history = {key: [round(x, 7) for x in values] for key, values in run.history.items() if key != "step_loss"}
-    entries.append(wanted | {"made": made, "history": history, "correct": _pack(correct)})
-    entries.sort(key=lambda entry: (json.dumps(entry["recipe"], sort_keys=True), entry["seed"]))
-    lines = ",\n".join(json.dumps(entry) for entry in entries)
+    _add(dataset.name, wanted | {"made": made, "history": history, "correct": _pack(correct)})
+
+
+def _add(dataset_name, entry):
+    """Add an entry to the recorded ones, a line each, in one move; studies at the same time wait for each other."""
     RESULTS.mkdir(exist_ok=True)
-    scratch = RESULTS / f"{dataset.name}.json.writing"
-    scratch.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-    scratch.replace(RESULTS / f"{dataset.name}.json")
+    path, scratch = RESULTS / f"{dataset_name}.json", RESULTS / f"{dataset_name}.json.writing"
+    with FileLock(data.cache_folder() / "study.lock"):
+        entries = sorted([*_read(dataset_name), entry], key=lambda each: (json.dumps(each["recipe"]), each["seed"]))
+        scratch.write_text("[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n", encoding="utf-8")
+        scratch.replace(path)
 
 
 def _read(dataset_name):

@@ -33,11 +33,11 @@ class Recipe:
         for field, names in allowed.items():
             if getattr(self, field) not in names:
                 raise ValueError(f"{field} {getattr(self, field)!r}: expected one of {', '.join(names)}")
-        if not 0 < self.learning_rate < math.inf:
+        if not (isinstance(self.learning_rate, (int, float)) and 0 < self.learning_rate < math.inf):
             raise ValueError(f"learning_rate {self.learning_rate!r}: expected a number above 0")
         for field in ("batch_size", "epochs", "train_images"):
             value = getattr(self, field)
-            if not (isinstance(value, int) and value >= 1 or field == "train_images" and value is None):
+            if not (type(value) is int and value >= 1 or field == "train_images" and value is None):
                 raise ValueError(f"{field} {value!r}: expected a whole number of at least 1")
 
 
@@ -66,7 +66,7 @@ def train(recipe, dataset, seed=0):
     Raises:
         ValueError: the seed is no such number, or the data set has fewer images than the recipe asks for.
     """
-    if not (isinstance(seed, int) and seed >= 0):
+    if not (type(seed) is int and seed >= 0):
         raise ValueError(f"seed {seed!r}: expected a whole number from 0")
     count = len(dataset.train_images) if recipe.train_images is None else recipe.train_images
     if count > len(dataset.train_images):

@@ -59,9 +59,9 @@ def test_the_tape_gives_the_slopes_that_finite_differences_find(name, batch):
     gradients = backprop.gradients_by_tape(model, images, labels)
     random = np.random.default_rng(0)
     places = []
-    for array, gradient in enumerate(gradients):  # in each array its steepest place, and two others that are not flat
+    for array, gradient in enumerate(gradients):  # in each array its steepest place, and another that is not flat
         steep = np.flatnonzero(np.abs(gradient) > 1e-3 * np.abs(gradient).max())
-        places += [(array, int(i)) for i in (np.abs(gradient).argmax(), *random.choice(steep, 2))]
+        places += [(array, int(i)) for i in (np.abs(gradient).argmax(), random.choice(steep))]
     slopes = backprop.gradients_by_differences(model, images, labels, places)
     tape = np.array([gradients[array].flat[i] for array, i in places])
     assert slopes.shape == (len(places),) and len(gradients) == (4 if name == "fc" else 10)

@@ -268,9 +268,12 @@ def test_claims_are_chosen_by_the_beginning_of_their_section_or_id(digits):
 # The scoreboard
 
 
-def cells(judgement):
-    row = scoreboard.table([judgement]).data.splitlines()[2]
-    return [cell.strip() for cell in row.strip("|").split("|")]
+def rows(judgements):
+    """The rows of the printed table, each a dict from the heading to the cell."""
+    headings, _, *lines = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in scoreboard.table(judgements).data.splitlines()
+    ]
+    return [dict(zip(headings, line, strict=True)) for line in lines]
 
 
 def judged(rule, unit, reported, measured, recorded=NOTHING, inside=None, verdict=UNTESTED):
@@ -297,17 +300,17 @@ def judged(rule, unit, reported, measured, recorded=NOTHING, inside=None, verdic
     ],
 )
 def test_a_number_that_moves_is_printed_after_its_mark_and_beside_its_range(unit, reported, measured, recorded, row):
-    assert cells(judged("range", unit, reported, measured, recorded, True)) == [
-        "`some-claim`",
-        "It is so",
-        *row,
-        f"**{UNTESTED}**",
-    ]
+    (found,) = rows([judged("range", unit, reported, measured, recorded, True)])
+    assert [found["reported"], found["measured"], found["expected here"]] == row
+    assert "It is so" in found["claim"] and found["verdict"] == f"**{UNTESTED}**"
 
 
 def test_a_value_outside_its_range_or_without_one_is_said_to_be_so():
-    assert cells(judged("range", "percent", 0.97, 0.1, SEEDS, False))[4].endswith("✗ outside")
-    assert cells(judged("range", "percent", 0.97, 0.1))[4].startswith("no study recorded")
+    outside, unknown = rows(
+        [judged("range", "percent", 0.97, 0.1, SEEDS, False), judged("range", "percent", 0.97, 0.1)]
+    )
+    assert outside["expected here"].endswith("✗ outside")
+    assert unknown["expected here"].startswith("no study recorded")
 
 
 @pytest.mark.parametrize(
@@ -320,18 +323,17 @@ def test_a_value_outside_its_range_or_without_one_is_said_to_be_so():
     ],
 )
 def test_a_fact_is_printed_without_the_mark(rule, unit, measured, text):
-    assert cells(judged(rule, unit, measured if unit == "list" else "all", measured))[3] == text
+    (found,) = rows([judged(rule, unit, measured if unit == "list" else "all", measured)])
+    assert found["measured"] == text
 
 
-def test_the_table_has_a_row_of_six_cells_for_each_claim_and_marks_every_number_that_moves(judgements):
-    rows = [row.strip("|").split("|") for row in scoreboard.table(judgements).data.splitlines()]
-    assert len(rows) == 2 + len(judgements) and {len(row) for row in rows} == {6}
-    for judgement, row in zip(judgements, rows[2:], strict=True):
-        measured = row[3]
+def test_the_table_has_a_row_for_each_claim_and_marks_every_number_that_moves(judgements):
+    for judgement, row in zip(judgements, rows(judgements), strict=True):
+        measured = row["measured"]
         if judgement.claim["rule"] in ("range", "hardware"):
             assert "≈" in measured and not re.search(r"\d", re.sub(r"≈ [-+.\d]+", "", measured)), judgement.id
         else:
-            assert "≈" not in "".join(row), judgement.id
+            assert "≈" not in "".join(row.values()), judgement.id
 
 
 def test_the_summary_and_the_counts_name_every_verdict_given(judgements):
@@ -354,6 +356,11 @@ def test_the_conclusion_has_a_sentence_for_every_claim_it_speaks_of(judgements):
     assert len(scoreboard.conclusion(judgements).data.splitlines()) == len(speaking) > 0
 
 
+def test_checks_hold_what_was_measured_beside_what_is_expected(digits):
+    row = scoreboard.checks([("FC's test accuracy", "percent", "fc_test_accuracy")], digits).data.splitlines()[2]
+    assert re.fullmatch(r"\| FC's test accuracy \| ≈ [\d.]+ % \| [\d.]+ % to [\d.]+ % \(\d+ seeds\) ✓ inside \|", row)
+
+
 @pytest.mark.parametrize(("inside", "fails"), [(True, False), (False, True), (None, True)])
 def test_the_command_line_fails_where_a_value_lies_outside_or_has_no_range(monkeypatch, capsys, inside, fails):
     outcome = [judged("range", "percent", 0.97, 0.969, SEEDS, inside), judged("exact", "list", [1], [1])]
@@ -364,4 +371,4 @@ def test_the_command_line_fails_where_a_value_lies_outside_or_has_no_range(monke
             scoreboard.main()
     else:
         scoreboard.main()
-    assert "| It is so | 97.00 % | ≈ 96.90 % |" in capsys.readouterr().out
+    assert "| 97.00 % | ≈ 96.90 % |" in capsys.readouterr().out

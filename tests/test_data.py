@@ -240,7 +240,7 @@ def test_a_gzip_that_cannot_be_read_is_refused(small_mnist, tmp_path, monkeypatc
 
 
 def test_a_gzip_bomb_is_refused_without_being_unpacked(small_mnist, tmp_path, monkeypatch):
-    unpacked = 100_000_000
+    unpacked = 30_000_000
     put(tmp_path / "mine", small_mnist | {IMAGES_FILE: small_mnist[IMAGES_FILE] + bytes(unpacked)})
     monkeypatch.setenv("MNIST_DIR", str(tmp_path / "mine"))
     tracemalloc.start()

@@ -16,8 +16,6 @@ from pathlib import Path
 import nbformat
 from papermill_chapters import Chapter, Execution, code_cells, execute_all, write
 
-ROOT = Path(__file__).resolve().parents[2]
-KEPT = ROOT / "_build" / "recorded"  # executed notebooks; a partly executed one is left there for inspection
 TIMEOUT = 900  # seconds a cell
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -28,10 +26,11 @@ TIME = re.compile(r"≈ *[\d,.]+(?= *(s|ms)\b)")
 
 
 def main(folder):
-    """Record the notebooks in a folder."""
+    """Record the notebooks in a folder. Beside it, ``_build/recorded`` keeps them as executed, a failed one too."""
     logging.getLogger("sphinx").addHandler(logging.StreamHandler(sys.stdout))
     logging.getLogger("sphinx").setLevel(logging.INFO)
-    chapters = [Chapter(path.stem, path, KEPT, {}) for path in sorted(folder.glob("*.ipynb"))]
+    kept = folder.parent / "_build" / "recorded"
+    chapters = [Chapter(path.stem, path, kept, {}) for path in sorted(folder.glob("*.ipynb"))]
     with tempfile.TemporaryDirectory(prefix="labcode-record-") as scratch:
         os.environ["LABCODE_CACHE"] = scratch  # every Run is trained once, for all chapters, and none is found
         for chapter in chapters:
@@ -66,4 +65,4 @@ def without_times(outputs):
 
 
 if __name__ == "__main__":
-    main(ROOT / "book")
+    main(Path(__file__).resolve().parents[1])

@@ -14,7 +14,7 @@ test: install
 record: install  # the outputs stored in the chapters, which the tests compare
 	$(IN_ENV) python book/_ext/record.py
 
-study: install  # many seeds, recorded in results/; DATASET=mnist takes hours
+study: install  # many seeds, recorded in results/; DATASET=mnist for all of MNIST, in half an hour
 	$(IN_ENV) python -m labcode.study $(or $(DATASET),mnist-5k)
 
 clean: install

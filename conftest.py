@@ -22,6 +22,7 @@ def pytest_configure(config):
         if "MNIST_DIR" in os.environ:
             os.environ["MNIST_DIR"] = os.path.abspath(os.environ["MNIST_DIR"])
     os.environ["IPYTHONDIR"] = os.path.join(os.environ["LABCODE_CACHE"], "ipython", worker or "alone")
+    os.makedirs(os.environ["IPYTHONDIR"])
 
 
 def pytest_unconfigure(config):

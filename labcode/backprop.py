@@ -16,7 +16,8 @@ def gradients_by_hand(weights, images, labels):
     Returns:
         The gradient of the mean cross-entropy by each of the four arrays, float64, in their order.
     """
-    hidden_kernel, hidden_bias, output_kernel, output_bias = (np.asarray(w, np.float64) for w in weights)
+    weights = [np.asarray(array, np.float64) for array in weights]
+    hidden_kernel, hidden_bias, output_kernel, output_bias = weights
     inputs = images.reshape(len(images), -1).astype(np.float64)
 
     # forward

@@ -9,12 +9,13 @@ def make_train_step(model, loss_fn, optimizer):
     Args:
         model: maps images (batch, 28, 28, 1) to probabilities (batch, 10).
         loss_fn: maps labels and probabilities to a loss each, (batch,), or to one scalar.
-        optimizer: a Keras optimizer. Its state is created here, so that the step can be compiled.
+        optimizer: a Keras optimizer. Its state is created here, before the step is compiled.
 
     Returns:
-        A function of images (batch, 28, 28, 1) float32 and labels (batch,) int64 that changes the weights once and
-        returns the mean loss of the batch before that, a float32 scalar. A tape differentiates a vector of losses as
-        if it were their sum: with a loss each, the step is ``batch`` times as long as with their mean.
+        A function of images (batch, 28, 28, 1) float32 and labels (batch,) int64 that changes
+        the weights once and returns the mean loss of the batch before that, a float32 scalar.
+        A tape differentiates a vector of losses as if it were their sum: with a loss each, the
+        step is ``batch`` times as long as with their mean.
     """
     optimizer.build(model.trainable_variables)
 
@@ -30,7 +31,7 @@ def make_train_step(model, loss_fn, optimizer):
 
 
 def make_train_epoch(train_step, images, labels, batch_size):
-    """Compile a walk over many batches into one TensorFlow function, so that Python is left only once.
+    """Compile a walk over many batches into one TensorFlow function.
 
     Args:
         train_step: as ``make_train_step`` returns it.
@@ -38,8 +39,8 @@ def make_train_epoch(train_step, images, labels, batch_size):
         batch_size: images in a step; the last step takes what is left.
 
     Returns:
-        A function of an order, (m,) int64 indices into the images, that returns the loss of every step,
-        (ceil(m / batch_size),) float32.
+        A function of an order, (m,) int64 indices into the images, that returns the loss of
+        every step, (ceil(m / batch_size),) float32.
     """
     images, labels = tf.constant(images), tf.constant(labels)
 

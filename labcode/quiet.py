@@ -25,4 +25,6 @@ with _descriptor_2_closed():
     import keras
     import tensorflow as tf
 
+tf.get_logger().setLevel("ERROR")  # its warnings, of Python code that is traced more than once, say nothing here
+
 __all__ = ["keras", "tf"]

@@ -14,7 +14,8 @@ evaluation      accuracy, intervals, confusion, calibration
 claims          what the original report said, and whether it holds
 scoreboard      how that is printed
 measurements    what this build measured for each claim
-study           many seeds, recorded in ``results/``
+records         what is kept of many seeds, in ``results/``
+study           trains many seeds, side by side
 plots           draws on the Axes it is given
 ==============  ==========================================================================
 """

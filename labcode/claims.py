@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labcode import evaluation, measurements, study, training
+from labcode import evaluation, measurements, records, training
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
@@ -113,9 +113,9 @@ def judge(dataset, seed=0, wanted=("",)):
 def recorded_values(measurement, dataset_name):
     """A ranged measurement of every recorded seed: (n,) or (n, k) float64, n = 0 where none is recorded."""
     recipes, function = measurements.RANGED[measurement]
-    by_seed = [{r.seed: r for r in study.records(training.RECIPES[name], dataset_name)} for name in recipes]
-    seeds = sorted(set.intersection(*(set(records) for records in by_seed)))
-    return np.array([function(*(records[seed] for records in by_seed)) for seed in seeds], float)
+    by_seed = [{r.seed: r for r in records.find(training.RECIPES[name], dataset_name)} for name in recipes]
+    seeds = sorted(set.intersection(*map(set, by_seed)))
+    return np.array([function(*(of_recipe[seed] for of_recipe in by_seed)) for seed in seeds], float)
 
 
 def compare(measurement, dataset, seed=0):

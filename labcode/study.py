@@ -1,93 +1,114 @@
-"""Many seeds, recorded in ``results/``: what a recipe gives on a data set, and how far that moves with the seed.
+"""Many seeds: how far a recipe's results move from run to run.
 
-``python -m labcode.study mnist-5k --seeds 5`` trains what is not recorded yet and adds it to ``results/mnist-5k.json``.
-A record is matched by recipe and data, so that a change of the code around them does not orphan it.
+``python -m labcode.study mnist-5k --seeds 30 --jobs 2`` trains what ``results/`` does not have yet and adds it there.
+The trainings run side by side over joblib: in processes of this machine, or on a Dask cluster with ``--scheduler``.
+Each is kept as soon as it is finished, so a study that was ended goes on where it was.
 """
 
 import argparse
-import base64
-import dataclasses
-import datetime
-import json
-from dataclasses import dataclass
-from pathlib import Path
+import contextlib
+import gc
+import os
+import sys
+from collections import Counter, deque
 
-import numpy as np
-from filelock import FileLock
+import joblib
+from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm import tqdm
 
-from labcode import data, training
+from labcode import data, records, training
 
-RESULTS = Path(__file__).parent.parent / "results"
+TRIES = 2
 
 
-@dataclass(frozen=True)
-class Record:
-    """What a study keeps of a Run.
+def train(name, dataset_name, seed, threads):
+    """Train a recipe with a seed, in a worker.
 
-    Attributes:
-        history: as ``runs.Run`` has it, without ``step_loss``.
-        correct: (n_test,) bool, which test images were classified correctly.
-        seed: the Run's.
-        made: when, on which processor and with which versions and threads.
+    Args:
+        name: a key of ``training.RECIPES``.
+        dataset_name: of ``data.NAMES``.
+        seed: a whole number from 0.
+        threads: for TensorFlow, unless the worker's environment says TF_NUM_INTRAOP_THREADS.
+
+    Returns:
+        (name, seed), the entry for ``records.add``, or None, and why it failed, or None.
     """
-
-    history: dict
-    correct: np.ndarray
-    seed: int
-    made: dict
-
-    @property
-    def test_accuracy(self):
-        """Accuracy on the test images after the last epoch, in [0, 1]."""
-        return self.history["val_accuracy"][-1]
-
-
-def records(recipe, dataset_name):
-    """The ``Record`` of each seed, in the order of the seeds; an empty list where none is recorded."""
-    wanted, recorded = dataclasses.asdict(recipe), _read(dataset_name)
-    test_count = {"mnist": 10_000, "mnist-5k": 1_000}[dataset_name]
-    return [
-        Record(entry["history"], _unpack(entry["correct"], test_count), entry["seed"], entry["made"])
-        for entry in sorted(recorded, key=lambda entry: entry["seed"])
-        if entry["recipe"] == wanted and entry["data"] == data.DIGESTS[dataset_name]
-    ]
+    # TensorFlow reads these when it is imported; joblib's own caps do not reach it.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(threads))
+    try:
+        dataset, recipe = data.load(dataset_name), training.RECIPES[name]
+        entry = records.describe(training.train(recipe, dataset, seed), recipe, seed, dataset)
+    except Exception as error:  # whatever it is, the other trainings go on and the study reports it
+        return (name, seed), None, f"{type(error).__name__}: {error}"
+    finally:
+        gc.collect()  # models lie in cycles, and hold the images
+    return (name, seed), entry, None
 
 
-def record(recipe, dataset, seed):
-    """Train by that recipe and seed, or find the Run, and add it to the recorded ones unless it is there."""
-    wanted = {"recipe": dataclasses.asdict(recipe), "seed": seed, "data": dataset.digest}
-    if any(wanted.items() <= entry.items() for entry in _read(dataset.name)):
+def run(names, dataset_name, seeds, jobs=1, scheduler=None):
+    """Train what is not recorded yet, and record it.
+
+    Args:
+        names: keys of ``training.RECIPES``.
+        dataset_name: of ``data.NAMES``.
+        seeds: how many, from 0.
+        jobs: trainings at once; they share this machine's cores.
+        scheduler: the address of a Dask scheduler, as ``tcp://host:port``; None for processes of this machine.
+
+    Returns:
+        What failed, twice: a dict from (name, seed) to the reason.
+    """
+    recorded = {(name, r.seed) for name in names for r in records.find(training.RECIPES[name], dataset_name)}
+    planned = [(name, seed) for seed in range(seeds) for name in names]
+    waiting = deque(pair for pair in planned if pair not in recorded)
+    tries, failures = Counter(), {}
+    with tqdm(total=len(planned), initial=len(planned) - len(waiting), unit="run") as bar, _backend(scheduler):
+        while waiting:
+            for pair, entry, why in _train_all(waiting, tries, dataset_name, jobs):
+                if entry:
+                    records.add(entry, dataset_name)
+                    bar.update()
+                elif tries[pair] < TRIES:
+                    waiting.append(pair)
+                else:
+                    failures[pair] = why
+    return failures
+
+
+def _train_all(waiting, tries, dataset_name, jobs):
+    """Yield what ``train`` returns for each pair waiting, as it comes; of a worker that died, its pairs as failed."""
+    threads, in_flight = max(1, joblib.cpu_count() // jobs), []
+
+    def tasks():
+        while waiting:
+            pair = waiting.popleft()
+            in_flight.append(pair)
+            tries[pair] += 1
+            yield joblib.delayed(train)(pair[0], dataset_name, pair[1], threads)
+
+    # No more is handed out than is being worked at, so that what a dead worker takes along is known.
+    parallel = joblib.Parallel(jobs, return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)
+    try:
+        for pair, entry, why in parallel(tasks()):
+            in_flight.remove(pair)
+            yield pair, entry, why
+    except BrokenProcessPool as error:
+        for pair in in_flight:
+            yield pair, None, f"its worker process died: {type(error).__name__}"
+
+
+@contextlib.contextmanager
+def _backend(scheduler):
+    """Where joblib sends the trainings."""
+    if scheduler is None:
+        with joblib.parallel_config("loky"):
+            yield
         return
-    run = training.train(recipe, dataset, seed)
-    correct = run.probabilities.argmax(axis=1) == dataset.test_labels
-    made = {key: run.made_by[key] for key in ("processor", "threads", "versions")}
-    made["date"] = datetime.date.today().isoformat()
-    history = {key: [round(x, 7) for x in values] for key, values in run.history.items() if key != "step_loss"}
-    _add(dataset.name, wanted | {"made": made, "history": history, "correct": _pack(correct)})
+    from distributed import Client
 
-
-def _add(dataset_name, entry):
-    """Add an entry to the recorded ones, a line each, in one move; studies at the same time wait for each other."""
-    RESULTS.mkdir(exist_ok=True)
-    path, scratch = RESULTS / f"{dataset_name}.json", RESULTS / f"{dataset_name}.json.writing"
-    with FileLock(data.cache_folder() / "study.lock"):
-        entries = sorted([*_read(dataset_name), entry], key=lambda each: (json.dumps(each["recipe"]), each["seed"]))
-        scratch.write_text("[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n", encoding="utf-8")
-        scratch.replace(path)
-
-
-def _read(dataset_name):
-    path = RESULTS / f"{dataset_name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-
-
-def _pack(bits):
-    return base64.b64encode(np.packbits(bits)).decode("ascii")
-
-
-def _unpack(text, count):
-    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=count).astype(bool)
+    with Client(scheduler), joblib.parallel_config("dask"):
+        yield
 
 
 def main():
@@ -96,13 +117,14 @@ def main():
     parser.add_argument("dataset", choices=data.NAMES)
     parser.add_argument("--recipes", nargs="+", choices=training.RECIPES, default=list(training.RECIPES))
     parser.add_argument("--seeds", type=int, default=5, help="how many, from 0 (default: 5)")
-    arguments = parser.parse_args()
-    dataset = data.load(arguments.dataset)
-    pairs = [(name, seed) for seed in range(arguments.seeds) for name in arguments.recipes]
-    bar = tqdm(pairs, unit="run")
-    for name, seed in bar:
-        bar.set_description(f"{name}, seed {seed}")
-        record(training.RECIPES[name], dataset, seed)
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at once (default: 1)")
+    parser.add_argument("--scheduler", help="of a Dask cluster, tcp://host:port (default: this machine's processes)")
+    options = parser.parse_args()
+    failures = run(options.recipes, options.dataset, options.seeds, options.jobs, options.scheduler)
+    planned = len(options.recipes) * options.seeds
+    print(f"{planned} planned, {planned - len(failures)} recorded, {len(failures)} failed")
+    if failures:
+        sys.exit("\n".join(f"{name}, seed {seed}: {why}" for (name, seed), why in failures.items()))
 
 
 if __name__ == "__main__":

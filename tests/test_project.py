@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from labcode import claims, study, training
+from labcode import claims, records, training
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -61,14 +61,14 @@ def result_table():
 def conditions():
     """With what the README's results were recorded, in words."""
     recipes = {name: training.RECIPES[name] for name in ("fc", "cnn")}
-    records = {name: study.records(recipe, "mnist") for name, recipe in recipes.items()}
+    found = [record for recipe in recipes.values() for record in records.find(recipe, "mnist")]
     how = "; ".join(
         f"{name.upper()}: {recipe.optimizer.upper() if recipe.optimizer == 'sgd' else 'Adam'}, learning rate "
         f"{recipe.learning_rate:g}, batch {recipe.batch_size}, {recipe.epochs} epochs"
         for name, recipe in recipes.items()
     )
     names = {"python": "Python", "tensorflow": "TensorFlow", "keras": "Keras", "numpy": "NumPy"}
-    made = [record.made for found in records.values() for record in found]
+    made = [record.made for record in found]
     machines = sorted({f"{each['processor']}, {each['threads']} threads" for each in made})
     versions = sorted({", ".join(f"{names[key]} {each['versions'][key]}" for key in names) for each in made})
     dates = sorted({each["date"] for each in made})

@@ -1,98 +1,121 @@
-"""Recorded seeds: added once, found by recipe and data, and what comes back is what was measured."""
+"""A study of many seeds: on this machine and on a real Dask cluster, with workers that die."""
 
-import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 
-import numpy as np
+import psutil
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
-from labcode import data, study, training
+from labcode import records, study, training
 
-RECIPE = training.Recipe("fc", "sgd", learning_rate=0.1, batch_size=64, epochs=2, train_images=256)
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return data.load("mnist-5k")
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
+SEEDS = 4
+PATIENCE = 120  # seconds until a test that waits for another process gives up
 
 
 @pytest.fixture(autouse=True)
-def own_results(tmp_path, store, monkeypatch):
-    monkeypatch.setenv("LABCODE_CACHE", str(store))
-    monkeypatch.setattr(study, "RESULTS", tmp_path / "results")
-    return tmp_path / "results" / "mnist-5k.json"
+def own_folders(tmp_path, monkeypatch):
+    """Each test trains anew and records apart; one thread each, for bits depend on their number."""
+    monkeypatch.setenv("LABCODE_CACHE", str(tmp_path / "store"))
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
+    get_reusable_executor().shutdown()  # its processes have the environment of an earlier test
+    yield
+    get_reusable_executor().shutdown()
 
 
-def test_where_nothing_is_recorded_there_is_no_record():
-    assert study.records(RECIPE, "mnist-5k") == study.records(RECIPE, "mnist") == []
+@pytest.fixture
+def processes():
+    """Processes that a test starts; none outlives it."""
+    started = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
 
 
-def test_a_record_holds_what_the_run_measured(digits):
-    study.record(RECIPE, digits, seed=3)
-    (record,) = study.records(RECIPE, "mnist-5k")
-    run = training.train(RECIPE, digits, seed=3)
-    assert record.seed == 3
-    assert record.correct.dtype == bool
-    assert np.array_equal(record.correct, run.probabilities.argmax(axis=1) == digits.test_labels)
-    assert record.correct.mean() == pytest.approx(record.test_accuracy) and 0.3 < record.test_accuracy < 1
-    assert record.history.keys() == run.history.keys() - {"step_loss"}
-    assert all(record.history[key] == pytest.approx(run.history[key], abs=1e-7) for key in record.history)
-    assert record.made.keys() == {"processor", "threads", "versions", "date"}
+def recorded():
+    """The measured part of the records, by seed."""
+    found = records.find(training.RECIPES["fc"], "mnist-5k")
+    timeless = [{key: values for key, values in record.history.items() if key != "seconds"} for record in found]
+    return {record.seed: (history, record.correct.tolist()) for record, history in zip(found, timeless, strict=True)}
 
 
-def test_a_seed_is_recorded_once(digits, own_results):
-    study.record(RECIPE, digits, seed=3)
-    before = own_results.read_bytes()
-    study.record(RECIPE, digits, seed=3)
-    assert own_results.read_bytes() == before and len(json.loads(before)) == 1
-    assert [path.name for path in own_results.parent.iterdir()] == ["mnist-5k.json"]
+def wait_until(condition):
+    for _ in range(PATIENCE * 10):
+        if value := condition():
+            return value
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")
 
 
-def test_a_recorded_seed_is_not_trained_again(digits, own_results, tmp_path, monkeypatch):
-    study.record(RECIPE, digits, seed=3)
-    monkeypatch.setenv("LABCODE_CACHE", str(tmp_path / "empty"))
-    study.record(RECIPE, digits, seed=3)
-    assert not (tmp_path / "empty").exists()
+def kill_once_there_are(count, find_victim):
+    """In a thread: kill the process that ``find_victim`` returns, as soon as there are so many records."""
+
+    def kill():
+        wait_until(lambda: len(recorded()) >= count)
+        os.kill(find_victim(), signal.SIGKILL)
+        killed.set()
+
+    killed = threading.Event()
+    threading.Thread(target=kill, daemon=True).start()
+    return killed
 
 
-def test_records_come_in_the_order_of_their_seeds_a_line_each(digits, own_results):
-    for seed in (1, 0, 3):
-        study.record(RECIPE, digits, seed)
-    assert [record.seed for record in study.records(RECIPE, "mnist-5k")] == [0, 1, 3]
-    assert len(own_results.read_text().splitlines()) == 5  # brackets and three records
+def training_worker():
+    """A process of this machine's pool: the youngest child that runs loky's worker."""
+    children = psutil.Process().children(recursive=True)
+    workers = [child for child in children if "popen_loky" in " ".join(child.cmdline())]
+    return max(workers, key=lambda child: child.create_time()).pid
 
 
-def test_a_record_is_found_by_its_recipe_and_data_alone(digits, own_results):
-    study.record(RECIPE, digits, seed=3)
-    for field, other in (("learning_rate", 0.01), ("train_images", None), ("method", "loop")):
-        assert study.records(dataclasses.replace(RECIPE, **{field: other}), "mnist-5k") == []
-    (entry,) = json.loads(own_results.read_text())
-    own_results.write_text(json.dumps([entry | {"made": {}}]))
-    assert len(study.records(RECIPE, "mnist-5k")) == 1
-    own_results.write_text(json.dumps([entry | {"data": "other images"}]))
-    assert study.records(RECIPE, "mnist-5k") == []
+def start_cluster(processes):
+    """A Dask scheduler and two worker processes, of one thread each; the scheduler's address."""
+    file = records.RESULTS.parent / "scheduler.json"
+    log = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": records.RESULTS.parent}
+    dask = [sys.executable, "-m", "dask"]
+    options = ["--port", "0", "--no-dashboard", "--host", "127.0.0.1", "--scheduler-file", str(file)]
+    processes.append(subprocess.Popen([*dask, "scheduler", *options], **log))
+    address = wait_until(lambda: file.exists() and file.stat().st_size and json.loads(file.read_text())["address"])
+    worker = [*dask, "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    processes += [subprocess.Popen(worker, **log) for _ in range(2)]
+    return address
 
 
-def test_a_seed_recorded_while_another_trains_is_kept(digits, monkeypatch):
-    train = training.train
-
-    def train_while_another_study_records(recipe, dataset, seed):
-        monkeypatch.setattr(training, "train", train)
-        study.record(recipe, dataset, seed=1)
-        return train(recipe, dataset, seed)
-
-    monkeypatch.setattr(training, "train", train_while_another_study_records)
-    study.record(RECIPE, digits, seed=0)
-    assert [record.seed for record in study.records(RECIPE, "mnist-5k")] == [0, 1]
+def test_what_fails_is_tried_twice_and_reported_and_the_rest_goes_on(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("MNIST_DIR", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(sys, "argv", ["study", "mnist", "--recipes", "fc", "--seeds", "2"])
+    with pytest.raises(SystemExit) as end:
+        study.main()
+    assert capsys.readouterr().out == "2 planned, 0 recorded, 2 failed\n"
+    for seed in range(2):
+        assert f"fc, seed {seed}: DataError" in str(end.value) and "MNIST_DIR" in str(end.value)
 
 
-def test_the_command_line_records_the_seeds_it_is_asked_for(monkeypatch, tmp_path):
-    monkeypatch.setitem(training.RECIPES, "tiny", RECIPE)
-    monkeypatch.setattr("sys.argv", ["study", "mnist-5k", "--recipes", "tiny", "--seeds", "2"])
-    study.main()
-    assert [record.seed for record in study.records(RECIPE, "mnist-5k")] == [0, 1]
+def test_a_study_goes_on_where_it_was_and_survives_a_dead_worker(tmp_path):
+    assert study.run(["fc"], "mnist-5k", 1, jobs=2) == {}
+    first = recorded()
+    killed = kill_once_there_are(2, training_worker)
+    assert study.run(["fc"], "mnist-5k", SEEDS, jobs=2) == {}
+    assert killed.is_set() and recorded().keys() == set(range(SEEDS)) and recorded()[0] == first[0]
+    histories = [json.dumps(history) for history, _ in recorded().values()]
+    assert len(set(histories)) == SEEDS, "each seed gives other numbers"
+    folders = [path for path in (tmp_path / "store" / "runs").iterdir() if (path / "manifest.json").exists()]
+    assert len(folders) == SEEDS, "what was recorded is not trained again"
+
+
+def test_a_cluster_that_loses_a_worker_gives_the_bits_of_this_machine(processes, tmp_path, monkeypatch):
+    address = start_cluster(processes)
+    killed = kill_once_there_are(1, lambda: processes[-1].pid)
+    assert study.run(["fc"], "mnist-5k", SEEDS, jobs=2, scheduler=address) == {}
+    assert killed.is_set() and recorded().keys() == set(range(SEEDS))
+    by_cluster = recorded()
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "here")
+    monkeypatch.setenv("LABCODE_CACHE", str(tmp_path / "another-store"))
+    assert study.run(["fc"], "mnist-5k", SEEDS, jobs=2) == {}
+    assert recorded() == by_cluster

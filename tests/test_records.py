@@ -1,0 +1,72 @@
+"""Recorded seeds: added once, found by recipe and data, and what comes back is what was measured."""
+
+import dataclasses
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from labcode import data, records, training
+
+RECIPE = training.Recipe("fc", "sgd", learning_rate=0.1, batch_size=64, epochs=2, train_images=256)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("mnist-5k")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(autouse=True)
+def own_results(tmp_path, store, monkeypatch):
+    monkeypatch.setenv("LABCODE_CACHE", str(store))
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
+    return tmp_path / "results" / "mnist-5k.json"
+
+
+@pytest.fixture
+def entry(digits):
+    return records.describe(training.train(RECIPE, digits, seed=3), RECIPE, 3, digits)
+
+
+def test_where_nothing_is_recorded_there_is_no_record():
+    assert records.find(RECIPE, "mnist-5k") == records.find(RECIPE, "mnist") == []
+
+
+def test_a_record_holds_what_the_run_measured(digits, entry):
+    records.add(entry, "mnist-5k")
+    (record,) = records.find(RECIPE, "mnist-5k")
+    run = training.train(RECIPE, digits, seed=3)
+    assert record.seed == 3
+    assert record.correct.dtype == bool
+    assert np.array_equal(record.correct, run.probabilities.argmax(axis=1) == digits.test_labels)
+    assert record.correct.mean() == pytest.approx(record.test_accuracy) and 0.3 < record.test_accuracy < 1
+    assert record.history.keys() == run.history.keys() - {"step_loss"}
+    assert all(record.history[key] == pytest.approx(run.history[key], abs=1e-7) for key in record.history)
+    assert record.made.keys() == {"processor", "threads", "versions", "date"}
+
+
+def test_a_seed_is_recorded_once(entry, own_results):
+    records.add(entry, "mnist-5k")
+    before = own_results.read_bytes()
+    records.add(entry, "mnist-5k")
+    assert own_results.read_bytes() == before and len(json.loads(before)) == 1
+    assert [path.name for path in own_results.parent.iterdir()] == ["mnist-5k.json"]
+
+
+def test_another_recipe_or_data_set_is_not_matched(entry):
+    records.add(entry, "mnist-5k")
+    assert records.find(dataclasses.replace(RECIPE, learning_rate=0.2), "mnist-5k") == []
+    records.add(entry, "mnist")  # the file's name alone does not make it MNIST's
+    assert records.find(RECIPE, "mnist") == []
+
+
+def test_entries_added_at_the_same_time_are_all_kept_in_the_order_of_the_seeds(entry):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda seed: records.add(entry | {"seed": seed}, "mnist-5k"), reversed(range(16))))
+    assert [record.seed for record in records.find(RECIPE, "mnist-5k")] == list(range(16))

@@ -10,7 +10,8 @@ fitting         how ``train`` trains: by Keras ``fit`` or by the loop
 quiet           TensorFlow and Keras, imported without their log
 runs            where Runs are kept and found again
 progress        tells the build how far a training is
-evaluation      accuracy, intervals, confusion, calibration
+evaluation      intervals, spreads, paired tests, confusion
+calibration     whether confidence is the probability of being right
 claims          what the original report said, and whether it holds
 scoreboard      how that is printed
 measurements    what this build measured for each claim

@@ -111,3 +111,76 @@ def first_to_reach(accuracies, costs, target):
         raise ValueError(f"{len(costs)} costs: expected one for each of {len(accuracies)} accuracies")
     reached = np.flatnonzero(np.asarray(accuracies) >= target)
     return float(np.cumsum(costs)[reached[0]]) if len(reached) else float("inf")
+
+
+def mean_and_spread(values):
+    """The mean and the standard deviation of (n,) values; not a number where there are fewer than 2."""
+    return (float(np.mean(values)), float(np.std(values, ddof=1))) if len(values) > 1 else (float("nan"),) * 2
+
+
+def split_spread(correct):
+    """Split the spread of test accuracy over seeds (Jordan 2023, the estimator of distribution-wise variance).
+
+    Networks of one recipe differ on a test set for two reasons: which of its images each happens to get right, which
+    would even out over ever more images, and how good they are. The covariance of two different images over the seeds
+    is left by the second alone.
+
+    Args:
+        correct: (seeds, n) bool, which image each seed's network got right.
+
+    Returns:
+        The standard deviation of the accuracy over seeds on this test set, and of the accuracy on endlessly many
+        images (0 where the estimate of its variance is below); not a number each where there are fewer than 2 seeds.
+    """
+    seeds, count = correct.shape
+    if seeds < 2:
+        return float("nan"), float("nan")
+    on_test_set = correct.mean(axis=1).var(ddof=1)
+    of_images = correct.var(axis=0, ddof=1).sum() / count**2
+    return float(np.sqrt(on_test_set)), float(np.sqrt(max(0, count / (count - 1) * (on_test_set - of_images))))
+
+
+def paired_test(correct, other):
+    """McNemar's exact test of two networks on the same images (McNemar 1947).
+
+    Args:
+        correct, other: (n,) bool, which image each got right.
+
+    Returns:
+        How many images only the first got right, how many only the second, and the two-sided p value: how often chance
+        alone parts these images at least so unevenly.
+    """
+    from mlxtend.evaluate import mcnemar  # here, for it takes a second and most chapters do not need it
+
+    table = np.array([[np.sum(correct & other), np.sum(correct & ~other)], [np.sum(~correct & other), 0]])
+    _, p = mcnemar(table, exact=True)
+    return int(table[0, 1]), int(table[1, 0]), min(1.0, float(p))
+
+
+def bootstrap_comparison(correct, other, resamples=1000, level=0.95):
+    """Compare two recipes over seeds and images, both drawn anew with replacement (Efron and Tibshirani 1993).
+
+    Args:
+        correct, other: (seeds, n) bool each, of the same images; the numbers of seeds may differ.
+
+    Returns:
+        A dict of (value, low, high): ``beats``, the probability that a network of the first recipe has the higher
+        accuracy on these images than one of the second; ``difference``, that of their mean accuracies.
+    """
+    random = np.random.default_rng(0)
+    count = correct.shape[1]
+    bits, others = correct.astype(np.float32), other.astype(np.float32)
+
+    def compare(accuracies, other_accuracies):
+        beats = (accuracies[:, np.newaxis] > other_accuracies).mean()
+        return beats, accuracies.mean() - other_accuracies.mean()
+
+    draws = []
+    for _ in range(resamples):
+        weights = (random.multinomial(count, np.full(count, 1 / count)) / count).astype(np.float32)
+        seeds, other_seeds = (random.integers(len(each), size=len(each)) for each in (bits, others))
+        draws.append(compare((bits @ weights)[seeds], (others @ weights)[other_seeds]))
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    values = compare(bits.mean(axis=1), others.mean(axis=1))
+    names = ("beats", "difference")
+    return {name: (float(values[i]), float(low[i]), float(high[i])) for i, name in enumerate(names)}

@@ -171,3 +171,37 @@ def grouped_bars(ax, groups, names, values, colours):
     ax.set_xticks(range(len(groups)), groups)
     ax.legend()
     return ax
+
+
+def seeds(ax, rows, unit):
+    """Draw one dot a seed, a row for each recipe, with what was reported and what this build measured.
+
+    Args:
+        rows: (name, colour, values of the seeds (n,), this build's value, reported value or None) of each row.
+        unit: of the values; the label of the axis.
+    """
+    for place, (_, colour, values, here, reported) in enumerate(rows):
+        spread = 0.25 * np.random.default_rng(0).uniform(-1, 1, len(values))  # sideways, so that dots do not hide dots
+        ax.scatter(values, place + spread, s=18, color=colour, alpha=0.6, linewidth=0)
+        ax.plot(here, place, marker="D", color=colour, markeredgecolor="k", linestyle="")
+        if reported is not None:
+            ax.plot([reported] * 2, [place - 0.4, place + 0.4], color=REPORTED)
+    ax.set(xlabel=unit, yticks=range(len(rows)), yticklabels=[row[0] for row in rows], ylim=(-0.6, len(rows) - 0.4))
+    handles = [
+        plt.Line2D([], [], marker="o", color=NEUTRAL, linestyle="", label="recorded seeds"),
+        plt.Line2D([], [], marker="D", color="w", markeredgecolor="k", linestyle="", label="this build"),
+        plt.Line2D([], [], color=REPORTED, label="the report"),
+    ]
+    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=3)
+    return ax
+
+
+def reliability_diagram(ax, confidences, accuracies, name, colour, marker):
+    """Draw the accuracy in each bin over its mean confidence, (bins,) each; on the diagonal they agree."""
+    ax.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", linewidth=1)
+    ax.plot(confidences, accuracies, color=colour, marker=marker, label=name)
+    ax.set(xlabel="mean confidence of the bin", ylabel="accuracy in the bin")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    ax.legend()
+    return ax

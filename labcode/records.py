@@ -52,6 +52,11 @@ def find(recipe, dataset_name):
     ]
 
 
+def correct_bits(found, count):
+    """Which of ``count`` test images each ``Record`` found got right: (seeds, count) bool, seeds from 0."""
+    return np.array([record.correct for record in found], bool).reshape(-1, count)
+
+
 def describe(run, recipe, seed, dataset):
     """The entry that is kept of a Run of this recipe, seed and data set: a dict for JSON."""
     made = {key: run.made_by[key] for key in ("processor", "threads", "versions")}

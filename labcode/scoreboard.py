@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 
 import numpy as np
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 
 from labcode import claims, data, evaluation
 
@@ -70,6 +70,31 @@ def table(judgements):
     return Markdown("\n".join(rows))
 
 
+def publish(judgements, dataset_name, seed):
+    """Show the table, and send what it says along with it, for ``results.json`` beside the built pages.
+
+    The file has ``dataset``, ``seed``, ``provenance`` (added by the build: date, processor, versions) and ``claims``, a
+    list of objects with ``id``, ``section``, ``statement``, ``unit``, ``rule``, ``reported``, ``measured`` (null where
+    it answers nothing here), ``expected`` and ``verdict``. ``expected`` is null or has ``seeds``, ``reproduced`` and
+    ``possible``: the ranges [low, high] of the verdict (19 in 20 runs) and of the check on the build (999 in 1,000);
+    each end is a list where the measured value is one. Accuracies are in [0, 1], times in s.
+    """
+    content = {"dataset": dataset_name, "seed": seed, "claims": [_entry(judgement) for judgement in judgements]}
+    display(table(judgements), metadata={"labcode": {"file": "results.json", "content": content}})
+
+
+def _entry(judgement):
+    claim, recorded = judgement.claim, judgement.recorded
+    expected = None
+    if len(recorded) > 1:
+        levels = {"reproduced": evaluation.VERDICT_LEVEL, "possible": evaluation.CHECK_LEVEL}
+        ranges = {key: np.array(evaluation.prediction_interval(recorded, level)) for key, level in levels.items()}
+        expected = {"seeds": len(recorded)} | {key: ends.tolist() for key, ends in ranges.items()}
+    kept = {key: claim.get(key) for key in ("section", "statement", "unit", "rule", "reported")}
+    results = {"measured": judgement.measured, "expected": expected, "verdict": judgement.verdict}
+    return {"id": judgement.id} | kept | results
+
+
 def summary(judgements):
     """What came out, as a Markdown list: an item for each verdict, with the claims that have it."""
     items = []
@@ -92,6 +117,30 @@ def conclusion(judgements):
     """What follows for the report's conclusions, as a Markdown list: of each claim the sentence of its verdict."""
     sentences = [j.claim["follows"].get(j.verdict) for j in judgements if "follows" in j.claim]
     return Markdown("\n".join(f"- {sentence}" for sentence in sentences if sentence))
+
+
+def spread(standard_deviation):
+    """A standard deviation of accuracies as text, in percentage points; a dash where there is none."""
+    return "–" if np.isnan(standard_deviation) else f"{100 * standard_deviation:.2f} pp"
+
+
+def study_note(found, dataset_name):
+    """What is recorded, or which command records it, as Markdown.
+
+    Args:
+        found: (list of ``records.Record``) by the recipe's name.
+        dataset_name: of ``data.NAMES``.
+    """
+    notes = []
+    for name, of_recipe in found.items():
+        command = f"`python -m labcode.study {dataset_name} --recipes {name} --seeds 30`"
+        if len(of_recipe) < 2:
+            notes.append(f"Of `{name}` on {dataset_name} no study is recorded: {command} makes one.")
+        else:
+            made = of_recipe[-1].made
+            where = f"{made['processor']}, {made['threads']} threads, TensorFlow {made['versions']['tensorflow']}"
+            notes.append(f"Recorded of `{name}` on {dataset_name}: {len(of_recipe)} seeds, {made['date']}, on {where}.")
+    return Markdown(" ".join(notes))
 
 
 def checks(measured, dataset, seed=0):

@@ -158,8 +158,11 @@ class Build:
             context["theme_announcement"] = BANNER
 
     def remember(self, app, exception):
-        """After a build that succeeded, note what its pages were made from."""
+        """After a build that succeeded, write the files that chapters publish; note what its pages were made from."""
         if exception is None and self.dataset:
+            for chapter in self.chapters.values():
+                for name, content in chapter.published().items():
+                    write(Path(app.outdir) / Path(name).name, json.dumps(content, indent=1, ensure_ascii=False))
             write(self.pages, json.dumps({"dataset": self.dataset, "dates": self.dates()}, indent=1))
 
     def dates(self):
@@ -263,6 +266,17 @@ class Chapter:
         notebook.cells = [*cells, nbformat.v4.new_markdown_cell(provenance)]
         return notebook
 
+    def published(self):
+        """The files that the chapter publishes beside the pages, a dict name: content, with provenance.
+
+        An output brings them along: ``display(..., metadata={"labcode": {"file": name, "content": a dict}})``.
+        """
+        sent = [
+            output.get("metadata", {}).get("labcode", {}) for cell in code_cells(self.kept) for output in cell.outputs
+        ]
+        provenance = {key: self.record[key] for key in ("date", "processor", "versions")}
+        return {each["file"]: {**each["content"], "provenance": provenance} for each in sent if "file" in each}
+
     def provenance(self):
         """What the kept execution was computed with, in one line."""
         record = self.record
@@ -281,7 +295,7 @@ def with_figures(cell, kept):
     """
     groups = [[]]  # outputs that can share a cell
     for output in kept.outputs:
-        if "labcode" in output.get("metadata", {}):
+        if "caption" in output.get("metadata", {}).get("labcode", {}):
             groups += [[output], []]
         else:
             groups[-1].append(output)
@@ -292,7 +306,8 @@ def with_figures(cell, kept):
         if number:
             shown.id = f"{cell.id}-{number}"
             shown.metadata["tags"] = [*cell.metadata.get("tags", []), "remove-input"]
-        if group and (figure := group[0].get("metadata", {}).get("labcode")):
+        figure = group[0].get("metadata", {}).get("labcode", {}) if group else {}
+        if "caption" in figure:
             options = {"caption": figure["caption"], "name": figure["name"]}
             own = cell.metadata.get("mystnb", {})
             shown.metadata["mystnb"] = {**own, "figure": options, "image": {"alt": figure["alt"]}}

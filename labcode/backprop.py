@@ -40,12 +40,14 @@ def gradients_by_tape(model, images, labels):
     return [gradient.numpy() for gradient in tape.gradient(loss, model.trainable_variables)]
 
 
-def gradients_by_differences(model, images, labels, places, step=1e-5):
+def gradients_by_differences(model, images, labels, places, step=1e-6):
     """Central finite differences of the mean cross-entropy: (loss(w + step) - loss(w - step)) / (2 step).
 
     Args:
         model: in float64 (``in_float64``), for in float32 rounding drowns the difference.
         places: list of (index of the array, index into the flattened array).
+        step: how far a weight is moved. A longer one takes some unit across the kink of its ReLU; a shorter one drowns
+            in rounding.
 
     Returns:
         (len(places),) float64.
@@ -63,6 +65,25 @@ def gradients_by_differences(model, images, labels, places, step=1e-5):
         variable.assign(original)
         slopes.append((losses[0] - losses[1]) / (2 * step))
     return np.array(slopes)
+
+
+def compare_slopes(model, images, labels, of_each=6):
+    """Hold the tape's gradient against finite differences, for some weights of each array, drawn at random.
+
+    Args:
+        model: in float64, at weights where no unit lies exactly at its ReLU's kink, as biases of zero would put it.
+
+    Returns:
+        The largest difference, as a part of the largest gradient among them: a float.
+    """
+    by_tape = gradients_by_tape(model, images, labels)
+    random = np.random.default_rng(0)
+    places = [
+        (i, int(at)) for i, array in enumerate(by_tape) for at in random.choice(array.size, of_each, replace=False)
+    ]
+    of_tape = np.array([by_tape[i].flat[at] for i, at in places])
+    by_differences = gradients_by_differences(model, images, labels, places)
+    return float(np.abs(of_tape - by_differences).max() / np.abs(of_tape).max())
 
 
 def mean_loss(model, images, labels):

@@ -5,10 +5,11 @@ The claims are data (``claims.toml``); ``measurements`` answers them; the rules 
 exact        the measured value is the reported one, to the last digit.
 range        the reported value lies in the 95 % prediction interval for one further run, from the recorded seeds, and
              this build's own value is not outside what they make possible. Several values at once share the 5 %.
-holds        each of the measured statements holds: reproduced; none: not reproduced; some: the claim is too wide.
+holds        each of the measured statements holds.
+measures     by each of several measures it holds: reproduced; by none: not reproduced; by some: it claims too much.
 own-numbers  the report's own numbers agree with the claim, and then the measured statements hold.
 evidence     the report shows what its claim needs, and then the measured statements hold.
-hardware     the time was taken on the hardware that is here.
+hardware     the time was taken on the hardware that is here, and is within a fifth of it.
 """
 
 import functools
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labcode import evaluation, measurements, records, training
+from labcode import evaluation, measurements, records, runs, training
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
@@ -35,11 +36,12 @@ NEEDED = {  # by rule, beside those
     "exact": {"reported", "measurement"},
     "range": {"reported", "measurement"},
     "holds": {"reported", "measurement"},
+    "measures": {"reported", "measurement"},
     "own-numbers": {"reported", "measurement", "consistency"},
     "evidence": {"needs", "shown", "measurement"},
     "hardware": {"reported", "measurement", "hardware"},
 }
-UNITS = ("percent", "pp", "seconds", "list", "log", "text")
+UNITS = ("percent", "pp", "seconds", "list", "log", "test", "text")
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def _judge(name, claim, dataset, seed):
         find = functools.partial(_find, dataset, seed)
         measured = measurements.EXACT[measurement](dataset, find)
     verdict = RULES[claim["rule"]](claim, measured, recorded, inside)
-    settled_by_report = verdict in (CONTRADICTED, OVERCLAIMED) and claim["rule"] != "holds"
+    settled_by_report = verdict in (CONTRADICTED, OVERCLAIMED) and claim["rule"] in ("own-numbers", "evidence")
     return Judgement(name, claim, measured, recorded, inside, verdict if tested or settled_by_report else UNTESTED)
 
 
@@ -172,10 +174,15 @@ def _range(claim, measured, recorded, inside):
 
 
 def _holds(claim, measured, recorded, inside):
-    if not measured:
+    if measured is None:
         return UNTESTED
-    held = sum(measured.values())
-    return REPRODUCED if held == len(measured) else OVERCLAIMED if held else NOT_REPRODUCED
+    return REPRODUCED if all(measured.values()) else NOT_REPRODUCED
+
+
+def _measures(claim, measured, recorded, inside):
+    if measured and any(measured.values()) and not all(measured.values()):
+        return OVERCLAIMED
+    return _holds(claim, measured, recorded, inside)
 
 
 def _own_numbers(claim, measured, recorded, inside):
@@ -185,19 +192,22 @@ def _own_numbers(claim, measured, recorded, inside):
 
 
 def _evidence(claim, measured, recorded, inside):
-    return OVERCLAIMED if set(claim["needs"]) - set(claim["shown"]) else _holds(claim, measured, recorded, inside)
+    lacking = set(claim["needs"]) - set(claim["shown"])
+    verdict = _holds(claim, measured, recorded, inside)
+    return OVERCLAIMED if lacking and verdict != NOT_REPRODUCED else verdict
 
 
 def _hardware(claim, measured, recorded, inside):
-    if claim["hardware"] != measurements.hardware(None, None):
+    if claim["hardware"] != runs.processor():
         return OTHER_HARDWARE
-    return REPRODUCED if measured <= claim["reported"] else NOT_REPRODUCED
+    return REPRODUCED if 0.8 < measured / claim["reported"] < 1.25 else NOT_REPRODUCED
 
 
 RULES = {
     "exact": _exact,
     "range": _range,
     "holds": _holds,
+    "measures": _measures,
     "own-numbers": _own_numbers,
     "evidence": _evidence,
     "hardware": _hardware,

@@ -105,6 +105,19 @@ def fetch(name):
         _download(_mnist_folder())
 
 
+def verify(name):
+    """Read the files that ``load(name)`` would, as they are at hand, without keeping what they hold.
+
+    Raises:
+        ValueError: no such data set.
+        DataError: a file is missing or is not the published one.
+    """
+    _check_name(name)
+    if name == "mnist":
+        for file in FILES:
+            _read_verified(_find(_mnist_folder(), file))
+
+
 def cache_folder():
     """The folder that keeps downloads and Runs: ``$LABCODE_CACHE``, or the user's cache folder."""
     return Path(os.environ.get("LABCODE_CACHE") or platformdirs.user_cache_dir("labcode", appauthor=False)).absolute()

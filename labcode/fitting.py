@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from labcode import data, loop, models, progress
+from labcode import data, loop, models, progress, training
 from labcode.quiet import keras, tf
 
 PROBE = 10_000  # training images that the train accuracy is measured on after an epoch
@@ -138,7 +138,7 @@ class Recorder(keras.callbacks.Callback):
 
 def train_by_fit(model, optimizer, images, labels, orders, batch_size, recorder):
     """Train by Keras ``fit``, in the given orders, on the mean loss of each batch."""
-    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy", StepLoss()])
+    model.compile(optimizer, training.LOSS, metrics=["accuracy", StepLoss()])
     steps = math.ceil(len(images) / batch_size)
     batches = epochs_of_batches(images, labels, orders, batch_size)
     model.fit(batches, epochs=len(orders), steps_per_epoch=steps, callbacks=[recorder], shuffle=False, verbose=0)

@@ -5,11 +5,9 @@ it is computed of recorded runs as well; they are its arguments. An *exact* one 
 that hold or do not.
 """
 
-import math
-
 import numpy as np
 
-from labcode import evaluation, runs, training
+from labcode import evaluation, training
 
 RANGED = {}  # name -> (names of recipes, function of their Runs or Records)
 EXACT = {}  # name -> function of (dataset, find), where find(recipe name) returns the Run
@@ -36,56 +34,73 @@ def exact(function):
 
 @ranged("fc")
 def fc_test_accuracy(fc):
+    """FC's test accuracy after the last epoch, in [0, 1]."""
     return fc.test_accuracy
+
+
+@ranged("fc")
+def fc_test(fc):
+    """FC's test accuracy in [0, 1] and test loss in nats."""
+    return [fc.test_accuracy, fc.history["val_loss"][-1]]
 
 
 @ranged("fc-slow")
 def fc_slow_train_accuracy(fc_slow):
+    """The training accuracy that the log would end with at a learning rate of 0.01, in [0, 1]."""
     return fc_slow.history["bar_accuracy"][-1]
 
 
 @ranged("fc")
 def fc_log(fc):
+    """The log in the report's measure: five accuracies in [0, 1], then five losses in nats."""
     return fc.history["bar_accuracy"] + fc.history["bar_loss"]
 
 
 @ranged("fc")
 def fc_gap_of_the_log(fc):
+    """FC's training accuracy in the log's measure minus its test accuracy."""
     return fc.history["bar_accuracy"][-1] - fc.test_accuracy
 
 
 @ranged("fc")
 def fc_gap(fc):
+    """FC's training accuracy after the last epoch minus its test accuracy."""
     return fc.history["train_accuracy"][-1] - fc.test_accuracy
 
 
 @ranged("fc-small")
 def fc_small_loss(small):
+    """Final test loss in nats of FC trained on 1,000 images."""
     return small.history["val_loss"][-1]
 
 
 @ranged("fc-small-dropout")
 def fc_small_dropout_loss(dropout):
+    """The same with dropout."""
     return dropout.history["val_loss"][-1]
 
 
 @ranged("fc-small-more")
 def fc_small_more_loss(more):
+    """The same on 4,000 images."""
     return more.history["val_loss"][-1]
 
 
 @exact
 def fc_seconds(dataset, find):
+    """What the steps of FC's training took, in s."""
     return find("fc").seconds
 
 
 @exact
 def fc_layers(dataset, find):
+    """Output shape and parameters of FC's layers, a text each."""
     return _layers("fc")
 
 
 @exact
 def fc_parameters(dataset, find):
+    """FC's parameters, without and with the variables of its optimizer."""
     from labcode import fitting
 
     model = fitting.new_model("fc", 0)
@@ -96,9 +111,10 @@ def fc_parameters(dataset, find):
 
 @exact
 def fc_recipe(dataset, find):
+    """Optimizer, loss, batch size, epochs, and the steps that an epoch had."""
     recipe = training.RECIPES["fc"]
-    steps = math.ceil(len(dataset.train_images) / recipe.batch_size)
-    return [recipe.optimizer, recipe.batch_size, recipe.epochs, steps]
+    steps = len(find("fc").history["step_loss"]) // recipe.epochs
+    return [recipe.optimizer, training.LOSS, recipe.batch_size, recipe.epochs, steps]
 
 
 # Section 3: the convolutional network
@@ -106,41 +122,61 @@ def fc_recipe(dataset, find):
 
 @ranged("cnn")
 def cnn_test_accuracy(cnn):
+    """CNN's test accuracy after the last epoch, in [0, 1]."""
     return cnn.test_accuracy
 
 
 @ranged("cnn")
+def cnn_test(cnn):
+    """CNN's test accuracy in [0, 1] and test loss in nats."""
+    return [cnn.test_accuracy, cnn.history["val_loss"][-1]]
+
+
+@ranged("cnn")
 def cnn_log(cnn):
+    """The log in the report's measure: five accuracies in [0, 1], then five losses in nats."""
     return cnn.history["bar_accuracy"] + cnn.history["bar_loss"]
 
 
 @ranged("fc", "cnn")
 def cnn_gain(fc, cnn):
+    """CNN's test accuracy minus FC's."""
     return cnn.test_accuracy - fc.test_accuracy
 
 
 @ranged("cnn")
 def cnn_gap(cnn):
+    """CNN's training accuracy after the last epoch minus its test accuracy."""
     return cnn.history["train_accuracy"][-1] - cnn.test_accuracy
+
+
+@ranged("fc", "cnn")
+def gap_difference(fc, cnn):
+    """CNN's gap minus FC's."""
+    return cnn_gap(cnn) - fc_gap(fc)
 
 
 @exact
 def cnn_gap_is_smaller(dataset, find):
+    """Whether CNN's gap is smaller than FC's."""
     return {"gap smaller than FC's": cnn_gap(find("cnn")) < fc_gap(find("fc"))}
 
 
 @exact
 def cnn_seconds(dataset, find):
+    """What the steps of CNN's training took, in s."""
     return find("cnn").seconds
 
 
 @exact
 def cnn_layers(dataset, find):
+    """Output shape and parameters of CNN's layers, a text each."""
     return _layers("cnn")
 
 
 @exact
 def cnn_parameters(dataset, find):
+    """CNN's parameters, in all and of each layer that has some."""
     from labcode import models
 
     model = models.build_cnn()
@@ -149,8 +185,9 @@ def cnn_parameters(dataset, find):
 
 @exact
 def cnn_recipe(dataset, find):
+    """Optimizer, learning rate, loss, batch size, epochs."""
     recipe = training.RECIPES["cnn"]
-    return [recipe.optimizer, recipe.learning_rate, recipe.batch_size, recipe.epochs]
+    return [recipe.optimizer, recipe.learning_rate, training.LOSS, recipe.batch_size, recipe.epochs]
 
 
 def cost_to_reach(dataset, fc, cnn):
@@ -174,6 +211,7 @@ def cost_to_reach(dataset, fc, cnn):
 
 @exact
 def cnn_learns_faster(dataset, find):
+    """By which measures CNN reaches FC's final test accuracy at a lower cost."""
     costs = cost_to_reach(dataset, find("fc"), find("cnn"))
     return {f"by {measure}": cnn < fc for measure, (fc, cnn) in costs.items()}
 
@@ -210,12 +248,14 @@ def _nearest_mean(train, train_labels, test, test_labels):
 
 @exact
 def blocks_sort_better(dataset, find):
+    """Whether the nearest class mean names more digits from each block's output than from the one before."""
     accuracies = list(nearest_mean_accuracies(dataset, find("cnn")).values())
     return {"each block sorts the digits better than the one before": bool((np.diff(accuracies) > 0).all())}
 
 
 @exact
 def network_comparison(dataset, find):
+    """Whether CNN's test accuracy is above FC's."""
     return {"CNN above FC on this test set": find("cnn").test_accuracy > find("fc").test_accuracy}
 
 
@@ -224,6 +264,7 @@ def network_comparison(dataset, find):
 
 @exact
 def first_prediction_is_distribution(dataset, find):
+    """Whether CNN's first prediction is a probability distribution over ten digits."""
     first = find("cnn").probabilities[0]
     sums_to_1 = abs(float(first.sum()) - 1) < 1e-5
     return {"10 numbers": first.shape == (10,), "none below 0": bool((first >= 0).all()), "sum to 1": sums_to_1}
@@ -231,11 +272,13 @@ def first_prediction_is_distribution(dataset, find):
 
 @exact
 def first_prediction_is_right(dataset, find):
+    """Whether the largest of CNN's first prediction is at the label."""
     return {"argmax is the label": int(find("cnn").probabilities[0].argmax()) == int(dataset.test_labels[0])}
 
 
 @exact
 def grid_of_predictions(dataset, find):
+    """Whether CNN is right on the first 20 test images, and on most with a confidence that rounds to 100 %."""
     first = find("cnn").probabilities[:20]
     right = first.argmax(axis=1) == dataset.test_labels[:20]
     return {"all 20 right": bool(right.all()), "most at 100 %": float((first.max(axis=1) >= 0.995).mean()) > 0.5}
@@ -243,6 +286,7 @@ def grid_of_predictions(dataset, find):
 
 @exact
 def often_confident_where_right(dataset, find):
+    """Whether over half of CNN's right predictions have a confidence above 99 %."""
     probabilities = find("cnn").probabilities
     right = probabilities.argmax(axis=1) == dataset.test_labels
     return {"over half of the right ones above 99 %": float((probabilities.max(axis=1)[right] > 0.99).mean()) > 0.5}
@@ -253,20 +297,26 @@ def often_confident_where_right(dataset, find):
 
 @exact
 def loop_loss_falls(dataset, find):
+    """Whether the smoothed loss falls from each tenth of the loop's run to the next."""
     tenths = evaluation.tenths(evaluation.smooth(find("loop").history["step_loss"]))
     return {"each tenth of the smoothed loss lower than the one before": bool((np.diff(tenths) < 0).all())}
 
 
 @exact
 def gradients_agree(dataset, find):
-    """Whether the tape's gradients are those of a backpropagation by hand, to rounding in double precision."""
+    """Whether the tape's gradients are those by hand (FC) and by finite differences (CNN), in double precision."""
     from labcode import backprop, fitting, models
 
     images, labels = dataset.train_images[:64], dataset.train_labels[:64]
     model = backprop.in_float64(models.build_fc, fitting.new_model("fc", 0).get_weights())
     by_tape = backprop.gradients_by_tape(model, images, labels)
     by_hand = backprop.gradients_by_hand(model.get_weights(), images, labels)
-    return {"gradients equal those by hand": backprop.largest_difference(by_tape, by_hand) < 1e-12}
+    cnn = backprop.in_float64(models.build_cnn, find("loop").weights)
+    slopes = backprop.compare_slopes(cnn, images[:12], labels[:12])
+    return {
+        "gradients equal those by hand": backprop.largest_difference(by_tape, by_hand) < 1e-12,
+        "and finite differences": slopes < 1e-6,
+    }
 
 
 # Section 1: the data
@@ -274,19 +324,16 @@ def gradients_agree(dataset, find):
 
 @exact
 def data_size(dataset, find):
+    """Images in all, their height and width."""
     train, test = len(dataset.train_images), len(dataset.test_images)
     return [train + test, *dataset.train_images.shape[1:3]]
 
 
 @exact
 def data_preparation(dataset, find):
+    """Type and range of the images, their channels, type of the labels."""
     images, labels = dataset.train_images, dataset.train_labels
     return [str(images.dtype), float(images.min()), float(images.max()), images.shape[-1], str(labels.dtype)]
-
-
-@exact
-def hardware(dataset, find):
-    return runs.processor()
 
 
 def _layers(name):

@@ -65,7 +65,7 @@ def layers(model):
 
 def table(judgements):
     """The judgements as a Markdown table, a row each: an object that a notebook displays, its text in ``data``."""
-    rows = ["| claim | reported | measured | expected here | verdict |", "|---|---|---|---|---|"]
+    rows = ["| claim | verdict | reported | measured | expected here |", "|---|---|---|---|---|"]
     rows += [f"| {' | '.join(_row(judgement))} |" for judgement in judgements]
     return Markdown("\n".join(rows))
 
@@ -159,14 +159,13 @@ def checks(measured, dataset, seed=0):
 
 def _row(judgement):
     claim, unit = judgement.claim, judgement.claim["unit"]
+    fixed = EXPECTED.get(claim["rule"], "–")
     return (
         f"{claim['statement']} (`{judgement.id}`)",
+        f"**{judgement.verdict}**",
         _reported(claim),
         _measured(judgement),
-        _expected(unit, judgement.recorded, judgement.inside)
-        if claim["rule"] == "range"
-        else EXPECTED.get(claim["rule"], "–"),
-        f"**{judgement.verdict}**",
+        _expected(unit, judgement.recorded, judgement.inside) if claim["rule"] == "range" else fixed,
     )
 
 
@@ -194,11 +193,10 @@ def _value(value, unit, mark):
         return mark + FORMATS[unit](value)
     if unit == "log":
         accuracy, loss = np.array_split(value, 2)
-        first, last = (
-            f"accuracy {mark}{accuracy[0]:.4f}, loss {mark}{loss[0]:.4f}",
-            f"{mark}{accuracy[-1]:.4f}, {mark}{loss[-1]:.4f}",
-        )
-        return f"{first}; at last {last}"
+        ends = [f"accuracy {mark}{accuracy[i]:.4f}, loss {mark}{loss[i]:.4f}" for i in (0, -1)]
+        return f"first epoch {ends[0]}; last {ends[1]}"
+    if unit == "test":
+        return f"{mark}{percent(value[0])} (loss {mark}{value[1]:.4f})"
     if unit == "list":
         return ", ".join(f"{x:,}" if isinstance(x, int) else f"{x:g}" if isinstance(x, float) else x for x in value)
     return str(value)
@@ -207,10 +205,14 @@ def _value(value, unit, mark):
 def _expected(unit, recorded, inside):
     if inside is None:
         return "no study recorded: run `python -m labcode.study`"
-    if recorded.ndim == 2:
-        return f"{recorded.shape[1]} ranges ({len(recorded)} seeds) {MARKS[inside]}"
     low, high = evaluation.prediction_interval(recorded, evaluation.CHECK_LEVEL)
-    return f"{FORMATS[unit](low)} to {FORMATS[unit](high)} ({len(recorded)} seeds) {MARKS[inside]}"
+    if unit == "log":
+        ranges = f"{len(low)} ranges"
+    elif unit == "test":
+        ranges = f"{percent(low[0])} to {percent(high[0])}, loss {nats(low[1])} to {nats(high[1])}"
+    else:
+        ranges = f"{FORMATS[unit](low)} to {FORMATS[unit](high)}"
+    return f"{ranges} ({len(recorded)} seeds) {MARKS[inside]}"
 
 
 def main():

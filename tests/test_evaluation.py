@@ -69,3 +69,127 @@ def test_first_to_reach_adds_up_the_cost_until_the_target():
     assert evaluation.first_to_reach([0.90, 0.95, 0.97, 0.99], [10, 2, 2, 2], 0.97) == 14
     assert evaluation.first_to_reach([0.90, 0.95, 0.94], [1, 1, 1], 0.90) == 1
     assert evaluation.first_to_reach([0.90, 0.95, 0.94], [1, 1, 1], 0.96) == float("inf")
+
+
+# Over seeds
+
+
+def test_the_mean_and_the_spread_are_those_computed_by_hand():
+    assert evaluation.mean_and_spread([1, 2, 3, 4, 5]) == (3, pytest.approx(np.sqrt(2.5)))
+
+
+@pytest.mark.parametrize("values", [[], [0.97], np.array([]), np.array([0.97])])
+def test_fewer_than_two_values_have_no_mean_and_no_spread(values):
+    assert np.isnan(evaluation.mean_and_spread(values)).all()
+
+
+@pytest.mark.parametrize(
+    ("correct", "variance", "of_quality"),
+    [
+        ([[1, 1], [0, 0]], 1 / 2, 2 * (1 / 2 - 1 / 4)),  # variances of the images: 1/2, 1/2
+        ([[1, 1, 1, 0], [0, 0, 1, 0]], 1 / 8, 4 / 3 * (1 / 8 - 1 / 16)),  # 1/2, 1/2, 0, 0
+        ([[1, 1, 0], [0, 0, 1]], 1 / 18, 0),  # 1/2 each: 3/2 * (1/18 - 1/6) is below 0
+    ],
+)
+def test_the_split_of_the_spread_is_the_one_computed_by_hand(correct, variance, of_quality):
+    assert evaluation.split_spread(np.array(correct, bool)) == pytest.approx((np.sqrt(variance), np.sqrt(of_quality)))
+
+
+def test_networks_of_equal_quality_show_a_spread_and_no_true_differences():
+    random = np.random.default_rng(0)
+    chance = random.uniform(0.5, 1, 200)  # of each image to be got right, by whichever network
+    on_test_set, of_quality = evaluation.split_spread(random.random((2_000, 200)) < chance)
+    assert on_test_set == pytest.approx(np.sqrt((chance * (1 - chance)).sum()) / 200, rel=0.05)
+    assert of_quality < on_test_set / 4
+
+
+@pytest.mark.parametrize("images", [500, 10_000])
+def test_true_differences_are_recovered_from_few_images_and_from_many(images):
+    random = np.random.default_rng(0)
+    quality = random.normal(0.9, 0.01, (300, 1))
+    on_test_set, of_quality = evaluation.split_spread(random.random((300, images)) < quality)
+    assert of_quality == pytest.approx(quality.std(ddof=1), rel=0.1)
+    assert on_test_set**2 == pytest.approx(quality.var(ddof=1) + 0.9 * 0.1 / images, rel=0.15)
+
+
+@pytest.mark.parametrize("seeds", [0, 1])
+def test_the_spread_of_fewer_than_two_seeds_cannot_be_split(seeds):
+    assert np.isnan(evaluation.split_spread(np.ones((seeds, 10), bool))).all()
+
+
+# Two networks on the same images
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [
+        (10, 2, 2 * (1 + 12 + 66) / 2**12),  # 0.0386: both tails of 12 throws of a coin
+        (0, 6, 2 / 2**6),
+        (9, 1, 2 * (1 + 10) / 2**10),
+        (3, 3, 1),  # twice the half with its middle would be above 1
+        (0, 0, 1),  # they part no image
+    ],
+)
+def test_the_paired_test_is_the_exact_one_whichever_network_is_named_first(only_first, only_second, p):
+    both_right, both_wrong = [(1, 1)] * 20, [(0, 0)] * 5  # of which nothing is learned
+    pairs = np.array(both_right + [(1, 0)] * only_first + [(0, 1)] * only_second + both_wrong, bool)
+    assert evaluation.paired_test(*pairs.T) == (only_first, only_second, pytest.approx(p))
+    assert evaluation.paired_test(*pairs.T[::-1]) == (only_second, only_first, pytest.approx(p))
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Correct bits of (30 seeds, 12 seeds) of two recipes on 1,000 images, the first somewhat better."""
+    random = np.random.default_rng(0)
+    return [
+        random.random((seeds, 1000)) < random.normal(mean, 0.01, (seeds, 1)) for seeds, mean in ((30, 0.9), (12, 0.88))
+    ]
+
+
+def test_the_comparison_is_that_of_all_pairs_and_its_intervals_hold_it(networks):
+    found = evaluation.bootstrap_comparison(*networks)
+    accuracies, others = (bits.sum(axis=1) for bits in networks)
+    pairs = [a > b for a in accuracies for b in others]
+    assert found["beats"][0] == pytest.approx(np.mean(pairs))
+    assert found["difference"][0] == pytest.approx((accuracies.mean() - others.mean()) / 1000, abs=1e-6)
+    for value, low, high in found.values():
+        assert low < value < high
+    assert evaluation.bootstrap_comparison(*networks) == found, "reproducible"
+
+
+def test_a_lower_level_gives_a_narrower_interval(networks):
+    wide, narrow = (evaluation.bootstrap_comparison(*networks, level=level)["difference"] for level in (0.95, 0.5))
+    assert wide[1] < narrow[1] < narrow[0] < narrow[2] < wide[2]
+
+
+def test_a_recipe_compared_with_itself_differs_by_nothing_and_does_not_always_win(networks):
+    found = evaluation.bootstrap_comparison(networks[0], networks[0])
+    assert found["difference"][0] == 0 and found["difference"][1] < 0 < found["difference"][2]
+    assert found["beats"][0] < 0.5 and found["beats"][2] < 1, "an equal accuracy does not beat"
+
+
+def test_one_network_beats_itself_on_no_drawing_of_the_images(networks):
+    found = evaluation.bootstrap_comparison(
+        np.repeat(networks[0][:1], 7, axis=0), np.repeat(networks[0][:1], 5, axis=0)
+    )
+    assert found == {"beats": (0, 0, 0), "difference": (0, 0, 0)}
+
+
+def test_a_recipe_that_is_always_better_always_wins(networks):
+    found = evaluation.bootstrap_comparison(np.ones((8, 1000), bool), networks[0])
+    assert found["beats"] == (1, 1, 1) and found["difference"][1] > 0
+
+
+NORMAL_95 = 2 * 1.96  # how many standard deviations wide the interval of a normal distribution is
+
+
+def test_the_images_widen_the_interval_where_all_seeds_are_alike():
+    wrong_on_a_tenth = np.repeat([np.arange(500) % 10 > 0], 20, axis=0)
+    _, low, high = evaluation.bootstrap_comparison(wrong_on_a_tenth, np.ones((3, 500), bool))["difference"]
+    assert high - low == pytest.approx(NORMAL_95 * np.sqrt(0.1 * 0.9 / 500), rel=0.15)
+
+
+def test_the_seeds_widen_the_interval_where_all_images_are_alike():
+    half_of_the_seeds = np.repeat([[True], [False]], 40, axis=0).repeat(300, axis=1)
+    _, low, high = evaluation.bootstrap_comparison(half_of_the_seeds, np.ones((3, 300), bool))["difference"]
+    assert high - low == pytest.approx(NORMAL_95 * np.sqrt(0.5 * 0.5 / 80), rel=0.15)

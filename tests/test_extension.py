@@ -302,6 +302,26 @@ def test_value_that_cannot_be_pasted_fails_every_time(tmp_path):
     assert "97 %" in book.page("book/paste")
 
 
+def test_a_published_file_is_written_beside_the_pages_and_nowhere_else(tmp_path):
+    def publish(file, number):
+        return f"display('shown', metadata={{'labcode': {{'file': {file!r}, 'content': {{'number': {number}}}}}}})"
+
+    cells = [publish("results.json", 1), publish("../../away.json", 2), publish(str(tmp_path / "absolute.json"), 3)]
+    book = Book(tmp_path, {"tells": ["# Tells", "seed = 0", *cells]})
+    for number in (1, 7):
+        book.edit("tells", "'number': 1", f"'number': {number}")
+        code, log = book.build()
+        assert code == 0, log
+        content = json.loads((book.pages / "results.json").read_text("utf-8"))
+        assert content["number"] == number and content.keys() == {"number", "provenance"}
+        provenance = content["provenance"]
+        assert provenance["date"] in book.kept("tells").read_text() and provenance["processor"]
+        assert {"Python", "TensorFlow", "Keras", "NumPy"} <= provenance["versions"].keys()
+    assert "shown" in book.page("book/tells")
+    for name in ("away.json", "absolute.json"):
+        assert [path.parent for path in tmp_path.rglob(name)] == [book.pages]
+
+
 def test_data_set(tmp_path):
     cells = ["# Data", 'dataset = "mnist-5k"', 'import os\nprint(f"on <{dataset}>", os.environ.get("MNIST_DIR"))']
     book = Book(tmp_path, {"data": cells, "two": TWO}, papermill_dataset="auto")

@@ -44,8 +44,8 @@ def result_table():
     reported = {name: claim.get("reported") for name, claim in claims.load_claims().items()}
     gaps = {name: train - test for name, (train, test) in reported["cnn-gap"].items()}
     rows = [
-        ("FC, 101,770 parameters: test accuracy", reported["fc-test"], "%", "fc_test_accuracy"),
-        ("CNN, 438,026 parameters: test accuracy", reported["cnn-test"], "%", "cnn_test_accuracy"),
+        ("FC, 101,770 parameters: test accuracy", reported["fc-test"][0], "%", "fc_test_accuracy"),
+        ("CNN, 438,026 parameters: test accuracy", reported["cnn-test"][0], "%", "cnn_test_accuracy"),
         ("CNN above FC", reported["cnn-gain"], "pp", "cnn_gain"),
         ("FC: training minus test accuracy", gaps["fc"], "pp", "fc_gap"),
         ("CNN: training minus test accuracy", gaps["cnn"], "pp", "cnn_gap"),

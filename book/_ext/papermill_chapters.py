@@ -9,7 +9,8 @@ Configuration, under ``sphinx: config:`` in ``_config.yml``:
 papermill_dataset   ``dataset``, where a chapter's parameters have it: ``mnist``, ``mnist-5k`` or ``auto`` (all of MNIST
                     where it can be had, else mnist-5k); the environment variable LABCODE_DATASET overrides it
 papermill_timeout   the seconds that a cell may take, without those in which it waits for another process's training
-papermill_sources   files and folders, relative to the source folder, whose content belongs to every chapter's key
+papermill_sources   files and folders, relative to the source folder, whose content belongs to every chapter's key;
+                    ``{dataset}`` in a name stands for the data set's
 """
 
 import ast
@@ -79,11 +80,10 @@ class Build:
 
     def find_outdated(self, app, env, added, changed, removed):
         """Find the chapters to execute; return them and the pages that were made from another execution or data set."""
-        common = {source: hash_source(Path(app.srcdir), source) for source in app.config.papermill_sources}
-        common["library versions"] = ", ".join(f"{name} {version}" for name, version in versions().items())
+        sources = {source: Path(app.srcdir) for source in app.config.papermill_sources}
         paths = {docname: Path(env.doc2path(docname)) for docname in sorted(env.found_docs)}
         notebooks = {docname: path for docname, path in paths.items() if path.suffix == ".ipynb"}
-        self.chapters = {name: Chapter(name, path, self.executed, common) for name, path in notebooks.items()}
+        self.chapters = {name: Chapter(name, path, self.executed, sources) for name, path in notebooks.items()}
         self.dataset = self.choose_dataset(os.environ.get("LABCODE_DATASET") or app.config.papermill_dataset)
         reasons = {docname: chapter.why_execute(self.dataset) for docname, chapter in self.chapters.items()}
         self.stale = {docname: reason for docname, reason in reasons.items() if reason}
@@ -97,10 +97,14 @@ class Build:
         if wanted not in ("auto", *data.NAMES):
             expected = ", ".join(("auto", *data.NAMES))
             raise ExtensionError(f"LABCODE_DATASET or papermill_dataset is {wanted!r}; expected one of: {expected}.")
+        if wanted == "mnist-5k":
+            return wanted
         candidates = data.NAMES if wanted == "auto" else (wanted,)
         try:
-            if data.at_hand("mnist") or wanted == "mnist-5k":  # asks first: a wrong $MNIST_DIR is always an error
-                return candidates[0]
+            if data.at_hand("mnist"):
+                if os.environ.get("MNIST_DIR"):
+                    data.verify("mnist")  # now, once: a wrong file is one message here and a traceback in each kernel
+                return "mnist"
             if wanted == "auto" and self.last_dataset.exists() and self.last_dataset.read_text("utf-8") == "mnist-5k":
                 LOGGER.info("\ndata set: mnist-5k, as in the last build; LABCODE_DATASET=mnist asks for all of MNIST")
                 return "mnist-5k"
@@ -110,7 +114,7 @@ class Build:
                     return name
             data.fetch("mnist")
         except data.DataError as error:
-            if wanted != "auto" or "MNIST_DIR" in os.environ:
+            if wanted != "auto" or os.environ.get("MNIST_DIR"):
                 raise ExtensionError(str(error)) from error
             message = "This build uses mnist-5k and is not the report on all of MNIST, which cannot be downloaded: %s. "
             LOGGER.warning(message + "Once it can, build again with LABCODE_DATASET=mnist.", error)
@@ -121,13 +125,14 @@ class Build:
         """Execute the stale chapters, side by side, and keep what they give; one error names all that failed."""
         if not self.stale:
             return
-        write(self.last_dataset, self.dataset)
         for docname, reason in self.stale.items():
             LOGGER.info("%s: %s", self.chapters[docname].name, reason)
         with tempfile.TemporaryDirectory() as folder:
             chapters = [self.chapters[docname] for docname in self.stale]
             executions = [Execution(chapter, self.dataset, Path(folder, str(n))) for n, chapter in enumerate(chapters)]
             failures = execute_all(executions, app.config.papermill_timeout)
+        if len(failures) < len(executions):
+            write(self.last_dataset, self.dataset)
         if failures:
             heading = f"{len(failures)} of {len(chapters)} chapters to execute failed."
             raise ExtensionError("\n\n".join([heading, *failures]))
@@ -190,11 +195,11 @@ class Chapter:
         docname: Sphinx's name for the page.
         path: the source notebook.
         executed: the folder of executed notebooks.
-        common: the part of the key that all chapters share, a dict component: value.
+        sources: what belongs to the key beside the notebook, a dict name: the folder it is relative to.
     """
 
-    def __init__(self, docname, path, executed, common):
-        self.name, self.path, self.common = docname.rsplit("/", 1)[-1], path, common
+    def __init__(self, docname, path, executed, sources):
+        self.name, self.path, self.sources = docname.rsplit("/", 1)[-1], path, sources
         self.kept_path, self.failed_path = executed / f"{docname}.ipynb", executed / f"{docname}.failed.ipynb"
         try:
             self.notebook = nbformat.read(path, as_version=4)
@@ -222,7 +227,8 @@ class Chapter:
             "code cells": digest(json.dumps([self.kernel_name, cells]).encode()),
             "parameters cell": digest(self.parameters_cell.source.encode()),
             "data set": f"{dataset} {data.DIGESTS[dataset]}" if "dataset" in self.parameters else "none",
-            **self.common,
+            **{name: hash_source(folder, name.format(dataset=dataset)) for name, folder in self.sources.items()},
+            "library versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         }
 
     def why_execute(self, dataset):
@@ -499,12 +505,12 @@ def literals(source):
 
 
 def hash_source(folder, source):
-    """A digest of a file, or of all files in a folder."""
+    """A digest of a file, or of all sources and data in a folder; ``none`` where there is no such file."""
     path = folder / source
     if not path.exists():
-        raise ExtensionError(f"papermill_sources has {source!r}, but there is no {path}. Correct it in _config.yml.")
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    files = [file for file in files if "__pycache__" not in file.parts]
+        return "none"
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    files = [file for file in files if file.suffix in (".py", ".toml", ".json")]  # no backup, no bytecode
     return digest(*(part for file in files for part in (str(file.relative_to(folder)).encode(), file.read_bytes())))
 
 

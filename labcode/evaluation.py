@@ -171,16 +171,16 @@ def bootstrap_comparison(correct, other, resamples=1000, level=0.95):
     count = correct.shape[1]
     bits, others = correct.astype(np.float32), other.astype(np.float32)
 
-    def compare(accuracies, other_accuracies):
-        beats = (accuracies[:, np.newaxis] > other_accuracies).mean()
-        return beats, accuracies.mean() - other_accuracies.mean()
+    def compare(numbers, other_numbers):  # of right images: whole numbers, so that equal accuracies are equal
+        beats = (numbers[:, np.newaxis] > other_numbers).mean()
+        return beats, (numbers.mean(dtype=float) - other_numbers.mean(dtype=float)) / count
 
     draws = []
     for _ in range(resamples):
-        weights = (random.multinomial(count, np.full(count, 1 / count)) / count).astype(np.float32)
+        weights = random.multinomial(count, np.full(count, 1 / count)).astype(np.float32)
         seeds, other_seeds = (random.integers(len(each), size=len(each)) for each in (bits, others))
         draws.append(compare((bits @ weights)[seeds], (others @ weights)[other_seeds]))
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    values = compare(bits.mean(axis=1), others.mean(axis=1))
+    values = compare(bits.sum(axis=1), others.sum(axis=1))
     names = ("beats", "difference")
     return {name: (float(values[i]), float(low[i]), float(high[i])) for i, name in enumerate(names)}

@@ -74,10 +74,11 @@ def publish(judgements, dataset_name, seed):
     """Show the table, and send what it says along with it, for ``results.json`` beside the built pages.
 
     The file has ``dataset``, ``seed``, ``provenance`` (added by the build: date, processor, versions) and ``claims``, a
-    list of objects with ``id``, ``section``, ``statement``, ``unit``, ``rule``, ``reported``, ``measured`` (null where
-    it answers nothing here), ``expected`` and ``verdict``. ``expected`` is null or has ``seeds``, ``reproduced`` and
-    ``possible``: the ranges [low, high] of the verdict (19 in 20 runs) and of the check on the build (999 in 1,000);
-    each end is a list where the measured value is one. Accuracies are in [0, 1], times in s.
+    list of objects with ``id``, ``section``, ``statement``, ``unit``, ``rule``, ``reported`` (null where the rule is
+    ``evidence``), ``measured`` (null where it answers nothing here), ``expected`` and ``verdict``. ``expected`` is null
+    or has ``seeds``, ``reproduced`` and ``possible``: the ranges [low, high] of the verdict (19 in 20 runs) and of the
+    check on the build (999 in 1,000); each end is a list where the measured value is one. Accuracies are in [0, 1],
+    times in s.
     """
     content = {"dataset": dataset_name, "seed": seed, "claims": [_entry(judgement) for judgement in judgements]}
     display(table(judgements), metadata={"labcode": {"file": "results.json", "content": content}})

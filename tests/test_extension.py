@@ -1,10 +1,14 @@
 """The Sphinx extension, through real builds of tiny books."""
 
+import contextlib
+import functools
+import hashlib
 import json
 import os
 import re
 import resource
 import signal
+import struct
 import subprocess
 import sys
 from itertools import pairwise
@@ -80,14 +84,24 @@ class Book:
         """Build; return the exit code and all that was printed. No kernel may be left."""
         runner = CliRunner(env={"MNIST_DIR": None, **self.env, **env})
         result = runner.invoke(jupyter_book, ["build", str(self.root)])
-        assert not [child for child in psutil.Process().children(recursive=True) if "ipykernel" in str(child.cmdline())]
+        assert not [child for child in psutil.Process().children(recursive=True) if is_kernel(child)]
         return result.exit_code, re.sub(r"\x1b\[[0-9;]*m", "", result.output)
 
+    @contextlib.contextmanager
     def start(self, *python_options):
-        """Start a build as a user does, in a process of its own."""
+        """Start a build as a user does, in a process of its own; in the end it is gone, with all that it started."""
         env = {name: value for name, value in os.environ.items() if name != "MNIST_DIR"} | self.env
         command = [sys.executable, *python_options, COMMAND, "build", str(self.root)]
-        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # A test run that was started with `nohup` or `&` hands down that Ctrl-C is ignored.
+        heed_interrupt = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, env=env, preexec_fn=heed_interrupt, **pipes) as build:
+            try:
+                yield build
+            finally:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    for process in [*psutil.Process(build.pid).children(recursive=True), build]:
+                        process.kill()
 
     def runs(self):
         """Which chapters counted a run since the last call."""
@@ -103,6 +117,13 @@ class Book:
     def kept(self, name, suffix=".ipynb"):
         """An executed notebook's file."""
         return self.root / "_build" / "executed" / "book" / f"{name}{suffix}"
+
+
+def is_kernel(process):
+    """Whether a process runs a kernel; one that has ended does not, whether or not it was waited for."""
+    with contextlib.suppress(psutil.NoSuchProcess):  # psutil.ZombieProcess is one
+        return "ipykernel" in str(process.cmdline())
+    return False
 
 
 FIGURE = {"labcode": {"name": "fig-dot", "caption": "A *dot*.", "alt": "one black pixel"}}
@@ -156,8 +177,8 @@ def test_figure_has_caption_number_and_alternative_text(book):
 
 def test_rebuild_executes_and_imports_nothing(book):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    build = book.start("-X", "importtime")
-    log, imports = build.communicate()
+    with book.start("-X", "importtime") as build:
+        log, imports = build.communicate()
     assert build.returncode == 0
     assert "0 added, 0 changed, 0 removed" in log
     assert re.search(r"\| +sphinx\n", imports) and not re.search(r"\| +(tensorflow|keras|papermill)\n", imports)
@@ -205,11 +226,67 @@ def test_edited_module_executes_all_chapters(book):
     assert "second!" in book.page("book/one") and "second" in book.page("book/two")
 
 
+def test_each_component_of_the_key_and_no_other_file_executes(tmp_path, monkeypatch):
+    """What is found to have changed after each change; the chapter ``two`` has no data set in its parameters."""
+    one = ["# One", 'name = "one"\ndataset = "mnist-5k"', f"{COUNT_RUNS}\nseed = 1"]
+    sources = ["book/parts", "book/{dataset}.json"]
+    book = Book(tmp_path, {"one": one, "two": TWO}, papermill_sources=sources)
+    parts = tmp_path / "book" / "parts"
+    (parts / "deep" / "__pycache__").mkdir(parents=True)
+    (parts / "deep" / "x.py").write_text("x = 1")
+    assert book.build()[0] == 0 and book.runs() == ["one", "two"], "a source that is missing is no error"
+
+    def executed():
+        code, log = book.build()
+        assert code == 0, log
+        return book.runs(), set(re.findall(r"executed again, (.*) changed", log))
+
+    assert executed() == ([], set())
+    for name in ("x.py~", "x.py.writing", ".x.py.swp", "__pycache__/x.cpython-311.pyc", "notes.md"):
+        (parts / "deep" / name).write_text("of an editor, or made by Python")
+    (tmp_path / "book" / "mnist.json").write_text("{}")
+    assert executed() == ([], set()), "neither a source nor data of this data set"
+
+    (parts / "deep" / "x.py").write_text("x = 2")
+    assert executed() == (["one", "two"], {"book/parts"})
+    (parts / "new.toml").write_text("x = 1")
+    assert executed() == (["one", "two"], {"book/parts"})
+    (parts / "new.toml").rename(parts / "renamed.toml")
+    assert executed() == (["one", "two"], {"book/parts"})
+    (tmp_path / "book" / "mnist-5k.json").write_text("{}")
+    assert executed() == (["one", "two"], {"book/{dataset}.json"})
+
+    monkeypatch.setitem(data.DIGESTS, "mnist-5k", "of other data")
+    assert executed() == (["one"], {"data set"})
+    (tmp_path / "site" / "tensorflow-99.dist-info").mkdir(parents=True)
+    (tmp_path / "site" / "tensorflow-99.dist-info" / "METADATA").write_text("Name: tensorflow\nVersion: 99\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert executed() == (["one", "two"], {"library versions"})
+
+    book.edit("two", 'name = "two"', 'name = "two"; seed = 3')
+    assert executed() == (["two"], {"parameters cell"})
+    book.edit("two", "import helper", "import helper as helper")
+    assert executed() == (["two"], {"code cells"})
+    assert executed() == ([], set())
+
+
+def test_at_most_one_kernel_per_core(tmp_path, monkeypatch):
+    begin, end = "import time; begun = time.time()", 'open(f"{name}.times", "w").write(f"{begun} {time.time()}")'
+    names = ("a", "b", "c")
+    chapters = {name: [f"# {name}", f'name = "{name}"', begin, "time.sleep(1)", end] for name in names}
+    book = Book(tmp_path, chapters)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert book.build()[0] == 0
+    times = sorted([float(time) for time in path.read_text().split()] for path in tmp_path.glob("book/*.times"))
+    assert len(times) == 3
+    assert all(end < begin for (_, end), (begin, _) in pairwise(times)), times
+
+
 def test_failing_cell(tmp_path):
     wrong = ["# Wrong", 'name = "wrong"', 'print("before")', f"{COUNT_RUNS}\ny = 0\n1 / y", 'print("after")']
     book = Book(tmp_path, {"two": TWO, "wrong": wrong})
-    build = book.start()
-    log, errors = build.communicate()
+    with book.start() as build:
+        log, errors = build.communicate()
     assert build.returncode == 1
     for attempt in ("first", "same again"):
         code, log = (build.returncode, log + errors) if attempt == "first" else book.build()
@@ -266,8 +343,7 @@ def test_interrupt(tmp_path):
     assert book.build()[0] == 0
     (tmp_path / "book" / "helper.py").write_text("word = 'second'\n")
     book.edit("b_long", "steps = 1", "steps = -1")
-    build = book.start()
-    try:
+    with book.start() as build:
         log = ""
         while not ("[a_quick] done" in log and "[b_long 3/3]" in log):
             log += (line := build.stdout.readline())
@@ -275,8 +351,6 @@ def test_interrupt(tmp_path):
         kernels = psutil.Process(build.pid).children(recursive=True)
         build.send_signal(signal.SIGINT)
         build.communicate(timeout=20)
-    finally:
-        build.kill()
     assert build.returncode != 0
     assert kernels and not psutil.wait_procs(kernels, timeout=0.5)[1], "no kernel outlives the build"
 
@@ -322,7 +396,7 @@ def test_a_published_file_is_written_beside_the_pages_and_nowhere_else(tmp_path)
         assert [path.parent for path in tmp_path.rglob(name)] == [book.pages]
 
 
-def test_data_set(tmp_path):
+def test_data_set(tmp_path, monkeypatch):
     cells = ["# Data", 'dataset = "mnist-5k"', 'import os\nprint(f"on <{dataset}>", os.environ.get("MNIST_DIR"))']
     book = Book(tmp_path, {"data": cells, "two": TWO}, papermill_dataset="auto")
     del book.env["LABCODE_DATASET"]
@@ -341,10 +415,7 @@ def test_data_set(tmp_path):
     assert has_banner() == [True, True, True]
     assert book.runs() == ["two"]
 
-    folder = tmp_path / "mnist"
-    folder.mkdir()
-    for name in data.FILES:
-        (folder / name).touch()
+    folder = make_mnist(tmp_path / "mnist", monkeypatch)
     code, log = book.build(MNIST_DIR=os.path.relpath(folder))
     assert code == 0 and "data: executed again, data set changed" in log
     assert "0 added, 3 changed" in log, "the banner leaves every page"
@@ -352,11 +423,43 @@ def test_data_set(tmp_path):
     assert has_banner() == [False, False, False]
     assert book.runs() == [], "no data in its parameters"
 
-    code, log = book.build()
-    assert code == 0 and "0 added, 0 changed, 0 removed" in log, "MNIST is gone, but nothing has to be executed"
+    for nowhere in ({}, {"MNIST_DIR": ""}):
+        code, log = book.build(**nowhere)
+        assert code == 0 and "0 added, 0 changed, 0 removed" in log, "MNIST is gone, but nothing has to be executed"
 
-    code, log = book.build(MNIST_DIR=str(tmp_path))
-    assert code == 1 and str(tmp_path) in log and "MNIST_DIR" in log, "a wrong MNIST_DIR is an error"
+
+def make_mnist(folder, monkeypatch):
+    """Make a folder with four files of IDX that hold one blank image or label each, and have these count as MNIST."""
+    folder.mkdir()
+    for file in data.FILES:
+        image = struct.pack(">I3I", 0x803, 1, 28, 28) + bytes(28 * 28)
+        content = image if "images" in file else struct.pack(">II", 0x801, 1) + bytes(1)
+        (folder / file).write_bytes(content)
+        monkeypatch.setitem(data.FILES, file, (hashlib.sha256(content).hexdigest(), 1))
+    return folder
+
+
+@pytest.mark.parametrize("fault", ["a folder without files", "an empty file", "one byte altered"])
+def test_wrong_mnist_dir_is_one_error_before_any_kernel_starts(tmp_path, monkeypatch, fault):
+    book = Book(
+        tmp_path, {"data": ["# Data", 'name = "data"\ndataset = "mnist"', COUNT_RUNS]}, papermill_dataset="auto"
+    )
+    del book.env["LABCODE_DATASET"]
+    folder = make_mnist(tmp_path / "mnist", monkeypatch)
+    assert book.build(MNIST_DIR=str(folder))[0] == 0 and book.runs() == ["data"]
+
+    file = folder / "t10k-labels-idx1-ubyte"
+    if fault == "one byte altered":
+        file.write_bytes(file.read_bytes()[:-1] + b"\5")
+    elif fault == "an empty file":
+        file.write_bytes(b"")
+    else:
+        folder, file = tmp_path, tmp_path / "train-images-idx3-ubyte"
+    for attempt in ("nothing is stale", "a chapter is stale"):
+        code, log = book.build(MNIST_DIR=str(folder))
+        assert code == 1 and book.runs() == [], attempt
+        assert log.count(f"{file}: expected") == 1 and "chapters to execute failed" not in log, log
+        book.edit("data", COUNT_RUNS, f"{COUNT_RUNS} 1")
 
 
 def test_unusable_books(tmp_path):

@@ -144,8 +144,6 @@ def test_blocks_sort_better_where_they_forget_a_place_that_does_not_matter(place
     weights = [np.zeros_like(array) for array in models.build_cnn().get_weights()]
     for kernel in weights[:6:2]:
         kernel[1, 1, 0, 0] = 1  # each convolution hands on what it gets; the pooling remains
-    accuracies = list(measurements.nearest_mean_accuracies(dataset, run(weights=weights)).values())
-    assert accuracies[-1] == 1 and (accuracies[0] < 0.9) is better
     assert statement("blocks_sort_better", dataset, cnn=run(weights=weights)) is better
 
 
@@ -224,7 +222,7 @@ def falling_loss(risen=slice(0), first=None):
     [
         (falling_loss(), True),
         (falling_loss(risen=slice(500, 600)), False),
-        (falling_loss(first=-50), False),
+        (falling_loss(first=-5), False),
         ([1.0] * 1000, False),
     ],
     ids=["steadily", "one tenth rises", "only unsmoothed", "level"],

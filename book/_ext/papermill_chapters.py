@@ -510,7 +510,7 @@ def hash_source(folder, source):
     if not path.exists():
         return "none"
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    files = [file for file in files if file.suffix in (".py", ".toml", ".json") and file.is_file()]  # no backup, no link
+    files = [file for file in files if file.suffix in (".py", ".toml", ".json") and file.is_file()]  # no backup
     return digest(*(part for file in files for part in (str(file.relative_to(folder)).encode(), file.read_bytes())))
 
 

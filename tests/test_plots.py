@@ -7,6 +7,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.pylabtools import select_figure_formats
 from IPython.utils.capture import capture_output
 from matplotlib.colors import to_rgb, to_rgba
+from traitlets.config import Config
 
 from labcode import plots
 
@@ -28,7 +29,7 @@ def two_axes():
 @pytest.fixture
 def shell():
     """An IPython that draws figures as a notebook does."""
-    shell = InteractiveShell.instance()
+    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     select_figure_formats(shell, {"png"})
     yield shell
     InteractiveShell.clear_instance()

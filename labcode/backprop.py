@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from labcode import loop
 from labcode.quiet import keras, tf
 
 
@@ -34,10 +35,16 @@ def gradients_by_hand(weights, images, labels):
 
 
 def gradients_by_tape(model, images, labels):
-    """The gradient of the mean cross-entropy by each of the model's arrays, as TensorFlow's tape gives it."""
-    with tf.GradientTape() as tape:
-        loss = mean_loss(model, images, labels)
-    return [gradient.numpy() for gradient in tape.gradient(loss, model.trainable_variables)]
+    """The gradient of the mean cross-entropy by each of the model's arrays, as the loop's own step takes it.
+
+    One step of SGD with a learning rate of 1 moves each weight by its gradient; the model gets its weights back.
+    """
+    before = model.get_weights()
+    step = loop.make_train_step(model, _mean_loss_fn, keras.optimizers.SGD(1.0))
+    step(images, labels)
+    moved = [old - new for old, new in zip(before, model.get_weights(), strict=True)]
+    model.set_weights(before)
+    return moved
 
 
 def gradients_by_differences(model, images, labels, places, step=1e-6):
@@ -88,7 +95,11 @@ def compare_slopes(model, images, labels, of_each=6):
 
 def mean_loss(model, images, labels):
     """The model's mean cross-entropy in nats on images (n, 28, 28, 1) and labels (n,), a scalar tensor."""
-    return tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, model(images, training=False)))
+    return _mean_loss_fn(labels, model(images, training=False))
+
+
+def _mean_loss_fn(labels, probabilities):
+    return tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, probabilities))
 
 
 def in_float64(build, weights):

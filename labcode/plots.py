@@ -192,7 +192,8 @@ def seeds(ax, rows, unit):
         plt.Line2D([], [], marker="D", color="w", markeredgecolor="k", linestyle="", label="this build"),
         plt.Line2D([], [], color=REPORTED, label="the report"),
     ]
-    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=3)
+    reported = any(row[4] is not None for row in rows)
+    ax.legend(handles=handles if reported else handles[:2], loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=3)
     return ax
 
 

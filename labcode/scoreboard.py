@@ -205,7 +205,7 @@ def _value(value, unit, mark):
 
 def _expected(unit, recorded, inside):
     if inside is None:
-        return "no study recorded: run `python -m labcode.study`"
+        return "no study recorded: `make study` makes one (`make study DATASET=mnist` for all of MNIST)"
     low, high = evaluation.prediction_interval(recorded, evaluation.CHECK_LEVEL)
     if unit == "log":
         ranges = f"{len(low)} ranges"

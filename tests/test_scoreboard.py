@@ -152,7 +152,7 @@ def test_without_a_study_no_verdict_is_invented_and_the_table_names_the_command(
     table, content = published(undecided)
     check_schema(content)
     assert all(entry["expected"] is None and entry["measured"] is not None for entry in content["claims"])
-    assert table.count("`python -m labcode.study") == len(undecided)
+    assert table.count("no study recorded: `make study`") == len(undecided)
     assert "inside" not in table and "outside" not in table
 
 

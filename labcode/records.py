@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from labcode import data
+from labcode import data, evaluation
 
 RESULTS = Path(__file__).parent.parent / "results"
 
@@ -24,7 +24,8 @@ class Record:
     """What is kept of a Run.
 
     Attributes:
-        history: as ``runs.Run`` has it, without ``step_loss``.
+        history: as ``runs.Run`` has it, without ``step_loss``; of a training by the loop also ``loss_tenths``, the
+            means of ten equal parts of the smoothed ``step_loss``.
         correct: (n_test,) bool, which test images were classified correctly.
         seed: the Run's.
         made: date, processor, threads and versions.
@@ -61,7 +62,10 @@ def describe(run, recipe, seed, dataset):
     """The entry that is kept of a Run of this recipe, seed and data set: a dict for JSON."""
     made = {key: run.made_by[key] for key in ("processor", "threads", "versions")}
     made["date"] = datetime.date.today().isoformat()
-    history = {key: [round(x, 7) for x in values] for key, values in run.history.items() if key != "step_loss"}
+    history = {key: values for key, values in run.history.items() if key != "step_loss"}
+    if recipe.method == "loop":
+        history["loss_tenths"] = evaluation.tenths(evaluation.smooth(run.history["step_loss"])).tolist()
+    history = {key: [round(x, 7) for x in values] for key, values in history.items()}
     correct = run.probabilities.argmax(axis=1) == dataset.test_labels
     key = _key(recipe, dataset.name) | {"seed": seed}
     return key | {"made": made, "history": history, "correct": base64.b64encode(np.packbits(correct)).decode("ascii")}

@@ -51,6 +51,19 @@ def test_a_record_holds_what_the_run_measured(digits, entry):
     assert record.made.keys() == {"processor", "threads", "versions", "date"}
 
 
+def test_of_the_loop_the_smoothed_loss_is_kept_in_tenths(digits):
+    recipe = dataclasses.replace(RECIPE, method="loop", learning_rate=0.01, batch_size=12)
+    run = training.train(recipe, digits, seed=3)
+    records.add(records.describe(run, recipe, 3, digits), "mnist-5k")
+    (record,) = records.find(recipe, "mnist-5k")
+    assert record.history.keys() == run.history.keys() - {"step_loss"} | {"loss_tenths"}
+    losses, smoothed = run.history["step_loss"], []
+    for loss in losses:
+        smoothed.append(0.95 * smoothed[-1] + 0.05 * loss if smoothed else loss)
+    parts = np.array_split(smoothed, 10)
+    assert record.history["loss_tenths"] == pytest.approx([part.mean() for part in parts], abs=1e-6)
+
+
 def test_a_seed_is_recorded_once(entry, own_results):
     records.add(entry, "mnist-5k")
     before = own_results.read_bytes()

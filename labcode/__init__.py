@@ -15,6 +15,8 @@ calibration     whether confidence is the probability of being right
 claims          what the original report said, and whether it holds
 scoreboard      how that is printed
 measurements    what this build measured for each claim
+publish         files beside the built pages
+provenance      with what something is computed
 records         what is kept of many seeds, in ``results/``
 study           trains many seeds, side by side
 plots           draws on the Axes it is given

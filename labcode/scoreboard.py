@@ -7,13 +7,15 @@ beside it: whether it lies in the range expected here.
 """
 
 import argparse
+import json
 import sys
 from collections import Counter
 
 import numpy as np
 from IPython.display import Markdown, display
 
-from labcode import claims, data, evaluation
+from labcode import claims, data, evaluation, provenance
+from labcode.publish import file as publish_file
 
 MARKS = {True: "✓ inside", False: "✗ outside"}
 EXPECTED = {"exact": "the same"}  # by rule; a dash where nothing is recorded to compare with
@@ -71,17 +73,19 @@ def table(judgements):
 
 
 def publish(judgements, dataset_name, seed):
-    """Show the table, and send what it says along with it, for ``results.json`` beside the built pages.
+    """Show the table, and publish what it says as ``results.json`` beside the built pages.
 
-    The file has ``dataset``, ``seed``, ``provenance`` (added by the build: date, processor, versions) and ``claims``, a
-    list of objects with ``id``, ``section``, ``statement``, ``unit``, ``rule``, ``reported`` (null where the rule is
+    The file has ``dataset``, ``seed``, ``provenance`` (``date``, ``processor``, ``versions``) and ``claims``, a list
+    of objects with ``id``, ``section``, ``statement``, ``unit``, ``rule``, ``reported`` (null where the rule is
     ``evidence``), ``measured`` (null where it answers nothing here), ``expected`` and ``verdict``. ``expected`` is null
     or has ``seeds``, ``reproduced`` and ``possible``: the ranges [low, high] of the verdict (19 in 20 runs) and of the
     check on the build (999 in 1,000); each end is a list where the measured value is one. Accuracies are in [0, 1],
     times in s.
     """
-    content = {"dataset": dataset_name, "seed": seed, "claims": [_entry(judgement) for judgement in judgements]}
-    display(table(judgements), metadata={"labcode": {"file": "results.json", "content": content}})
+    content = {"dataset": dataset_name, "seed": seed, "provenance": provenance.here()}
+    content["claims"] = [_entry(judgement) for judgement in judgements]
+    publish_file("results.json", json.dumps(content, indent=1, ensure_ascii=False).encode())
+    display(table(judgements))
 
 
 def _entry(judgement):

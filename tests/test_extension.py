@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -376,24 +377,44 @@ def test_value_that_cannot_be_pasted_fails_every_time(tmp_path):
     assert "97 %" in book.page("book/paste")
 
 
-def test_a_published_file_is_written_beside_the_pages_and_nowhere_else(tmp_path):
-    def publish(file, number):
-        return f"display('shown', metadata={{'labcode': {{'file': {file!r}, 'content': {{'number': {number}}}}}}})"
+PUBLISH = "from labcode import publish\npublish.file({name!r}, b'{content}')\nprint('published')"
 
-    cells = [publish("results.json", 1), publish("../../away.json", 2), publish(str(tmp_path / "absolute.json"), 3)]
-    book = Book(tmp_path, {"tells": ["# Tells", "seed = 0", *cells]})
-    for number in (1, 7):
-        book.edit("tells", "'number': 1", f"'number': {number}")
+
+def test_published_files_are_beside_the_pages_and_kept_with_the_execution(tmp_path):
+    files = {"a.bin": "first", "folder/b.bin": "other"}
+    cells = [PUBLISH.format(name=name, content=content) for name, content in files.items()]
+    book = Book(tmp_path, {"tells": ["# Tells", 'name = "tells"', COUNT_RUNS, *cells], "two": TWO})
+    published = [book.pages / "a.bin", book.pages / "folder" / "b.bin"]
+    assert book.build()[0] == 0 and book.runs() == ["tells", "two"]
+    assert [path.read_bytes() for path in published] == [b"first", b"other"]
+    assert "published" in book.page("book/tells")
+
+    shutil.rmtree(book.pages)
+    assert book.build()[0] == 0 and book.runs() == [], "kept, as the outputs are"
+    assert [path.read_bytes() for path in published] == [b"first", b"other"]
+
+    book.edit("tells", "b'first'", "b'second'")
+    assert book.build()[0] == 0 and book.runs() == ["tells"]
+    assert [path.read_bytes() for path in published] == [b"second", b"other"]
+    kept = list(book.kept("tells", ".published").iterdir())
+    assert sorted(path.read_bytes() for path in kept) == [b"other", b"second"], "of the first execution nothing is left"
+
+    for damage in (kept[0].unlink, functools.partial(kept[1].write_bytes, b"cut")):
+        damage()
+        assert book.build()[0] == 0 and book.runs() == ["tells"]
+        assert [path.read_bytes() for path in published] == [b"second", b"other"]
+
+
+def test_a_failed_chapter_publishes_nothing_and_two_may_not_publish_one_file(tmp_path):
+    publish = PUBLISH.format(name="a.bin", content="x")
+    book = Book(tmp_path, {"fails": ["# Fails", "seed = 0", publish, "seed / 0"], "two": TWO})
+    assert book.build()[0] == 1 and not list(tmp_path.rglob("a.bin"))
+    assert not book.kept("fails", ".published").exists()
+    book.write("fails", ["# Fails no more", "seed = 0", publish])
+    book.write("two", ["# Two", "seed = 0", publish])
+    for attempt in ("first", "same again"):
         code, log = book.build()
-        assert code == 0, log
-        content = json.loads((book.pages / "results.json").read_text("utf-8"))
-        assert content["number"] == number and content.keys() == {"number", "provenance"}
-        provenance = content["provenance"]
-        assert provenance["date"] in book.kept("tells").read_text() and provenance["processor"]
-        assert {"Python", "TensorFlow", "Keras", "NumPy"} <= provenance["versions"].keys()
-    assert "shown" in book.page("book/tells")
-    for name in ("away.json", "absolute.json"):
-        assert [path.parent for path in tmp_path.rglob(name)] == [book.pages]
+        assert code == 1 and "book/fails and book/two both publish a.bin" in log, (attempt, log)
 
 
 def test_data_set(tmp_path, monkeypatch):

@@ -20,7 +20,8 @@ print("finds a stored Run:", "run" in os.listdir(os.environ["LABCODE_CACHE"]))""
 
 def record(folder):
     """Run the recording on ``folder/book``; return the exit code and all that it prints."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "book" / "_ext"), "LABCODE_CACHE": str(folder / "mine")}
+    path = os.pathsep.join([str(ROOT / "book" / "_ext"), str(ROOT)])
+    environment = {**os.environ, "PYTHONPATH": path, "LABCODE_CACHE": str(folder / "mine")}
     result = subprocess.run(
         [sys.executable, "-c", COMMAND], cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=120
     )

@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
@@ -54,16 +55,20 @@ def shell():
     InteractiveShell.clear_instance()
 
 
-def published(judgements):
-    """What ``publish`` shows, and the content that it sends along, as another program reads it."""
-    with capture_output() as captured:
-        scoreboard.publish(judgements, "mnist-5k", SEED)
-    (output,) = captured.outputs
-    assert (
-        output.metadata["labcode"].keys() == {"file", "content"}
-        and output.metadata["labcode"]["file"] == "results.json"
-    )
-    return output.data["text/markdown"], json.loads(json.dumps(output.metadata["labcode"]["content"], allow_nan=False))
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Publishes judgements; returns what is shown and the content of the file, as another program reads it."""
+    monkeypatch.setenv("LABCODE_PUBLISH", str(tmp_path / "published"))
+
+    def publish(judgements):
+        with capture_output() as captured:
+            scoreboard.publish(judgements, "mnist-5k", SEED)
+        (output,) = captured.outputs
+        (path,) = (tmp_path / "published").iterdir()
+        assert path.name == "results.json"
+        return output.data["text/markdown"], json.loads(path.read_text("utf-8"), parse_constant=pytest.fail)
+
+    return publish
 
 
 FIELDS = ("id", "section", "statement", "unit", "rule", "reported", "measured", "expected", "verdict")
@@ -71,7 +76,10 @@ FIELDS = ("id", "section", "statement", "unit", "rule", "reported", "measured", 
 
 def check_schema(content):
     """Raise AssertionError where the content is not what the docstring of ``publish`` says."""
-    assert content.keys() == {"dataset", "seed", "claims"}  # the build adds the provenance
+    assert content.keys() == {"dataset", "seed", "provenance", "claims"}
+    assert content["provenance"].keys() == {"date", "processor", "versions"}
+    assert datetime.fromisoformat(content["provenance"]["date"]).tzinfo and content["provenance"]["processor"]
+    assert content["provenance"]["versions"].keys() == {"Python", "TensorFlow", "Keras", "NumPy"}
     assert content["dataset"] in data.NAMES and type(content["seed"]) is int
     for entry in content["claims"]:
         assert entry.keys() == set(FIELDS), entry
@@ -101,7 +109,7 @@ def check_ranges(entry):
     assert np.all(lowest <= low) and np.all(low < high) and np.all(high <= highest), entry
 
 
-def test_the_published_claims_are_as_documented_and_all_there(shell, judgements):
+def test_the_published_claims_are_as_documented_and_all_there(shell, judgements, published):
     table, content = published(judgements)
     check_schema(content)
     assert table == scoreboard.table(judgements).data, "the page shows the table"
@@ -109,14 +117,14 @@ def test_the_published_claims_are_as_documented_and_all_there(shell, judgements)
     assert [entry["id"] for entry in content["claims"]] == list(claims.load_claims())
 
 
-def test_every_published_field_is_documented(shell, judgements):
+def test_every_published_field_is_documented(shell, judgements, published):
     content = published(judgements)[1]
     expected = next(filter(None, (entry["expected"] for entry in content["claims"])))
-    for key in (*content, *content["claims"][0], *expected):
+    for key in (*content, *content["provenance"], *content["claims"][0], *expected):
         assert f"``{key}``" in scoreboard.publish.__doc__, key
 
 
-def test_the_published_values_are_those_that_were_judged(shell, judgements):
+def test_the_published_values_are_those_that_were_judged(shell, judgements, published):
     for entry, judgement in zip(published(judgements)[1]["claims"], judgements, strict=True):
         assert entry["verdict"] == judgement.verdict
         assert entry["reported"] == judgement.claim.get("reported")
@@ -145,7 +153,7 @@ def test_a_recorded_study_decides_where_the_data_set_can(digits, ranges_decide):
 
 
 def test_without_a_study_no_verdict_is_invented_and_the_table_names_the_command(
-    shell, digits, ranges_decide, nothing_recorded
+    shell, digits, ranges_decide, nothing_recorded, published
 ):
     undecided = claims.judge(digits, SEED)
     assert undecided and {judgement.verdict for judgement in undecided} == {claims.UNTESTED}

@@ -19,14 +19,11 @@ import hashlib
 import json
 import logging
 import os
-import platform
 import re
 import tempfile
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from copy import deepcopy
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,11 +31,10 @@ import nbformat
 from sphinx.errors import ExtensionError
 from sphinx.util import logging as sphinx_logging
 
-from labcode import data
+from labcode import data, provenance
 
 LOGGER = sphinx_logging.getLogger(__name__)
 RECORD = "papermill_chapters"  # where an executed notebook's metadata has its key and provenance
-PACKAGES = ("TensorFlow", "Keras", "NumPy")  # they decide a computation's digits, beside Python
 WORDS = {"mnist": "MNIST, 60,000 + 10,000 images", "mnist-5k": "mnist-5k, 4,000 + 1,000 of MNIST's digits"}
 BANNER = "This copy was built on mnist-5k, 5,000 of MNIST's 70,000 digits. It is not the report on all of MNIST."
 CROSS_PAGE_GLUE = re.compile(r"\{glue:?\w*\}`[^`\n]*::[^`\n]*`|\{glue:?\w*\}[^\n`]*\n:doc:[^\n]*")
@@ -127,9 +123,10 @@ class Build:
             return
         for docname, reason in self.stale.items():
             LOGGER.info("%s: %s", self.chapters[docname].name, reason)
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as scratch:
             chapters = [self.chapters[docname] for docname in self.stale]
-            executions = [Execution(chapter, self.dataset, Path(folder, str(n))) for n, chapter in enumerate(chapters)]
+            folders = [Path(scratch, str(number)) for number in range(len(chapters))]
+            executions = [Execution(*each, self.dataset) for each in zip(chapters, folders, strict=True)]
             failures = execute_all(executions, app.config.papermill_timeout)
         if len(failures) < len(executions):
             write(self.last_dataset, self.dataset)
@@ -165,10 +162,19 @@ class Build:
     def remember(self, app, exception):
         """After a build that succeeded, write the files that chapters publish; note what its pages were made from."""
         if exception is None and self.dataset:
-            for chapter in self.chapters.values():
-                for name, content in chapter.published().items():
-                    write(Path(app.outdir) / Path(name).name, json.dumps(content, indent=1, ensure_ascii=False))
+            for name, content in self.published().items():
+                write_bytes(Path(app.outdir) / name, content)
             write(self.pages, json.dumps({"dataset": self.dataset, "dates": self.dates()}, indent=1))
+
+    def published(self):
+        """The files that the chapters publish, a dict name: content."""
+        files, publishers = {}, {}
+        for docname, chapter in self.chapters.items():
+            for name, content in chapter.published.items():
+                if name in files:
+                    raise ExtensionError(f"{publishers[name]} and {docname} both publish {name}. Rename one of them.")
+                files[name], publishers[name] = content, docname
+        return files
 
     def dates(self):
         """When the kept execution of each chapter was made."""
@@ -201,6 +207,7 @@ class Chapter:
     def __init__(self, docname, path, executed, sources):
         self.name, self.path, self.sources = docname.rsplit("/", 1)[-1], path, sources
         self.kept_path, self.failed_path = executed / f"{docname}.ipynb", executed / f"{docname}.failed.ipynb"
+        self.published_path = executed / f"{docname}.published"
         try:
             self.notebook = nbformat.read(path, as_version=4)
             self.parameters_cell = next(cell for cell in code_cells(self.notebook) if has_tag(cell, "parameters"))
@@ -212,8 +219,9 @@ class Chapter:
         try:
             self.kept = nbformat.read(self.kept_path, as_version=4)
             self.record = self.kept.metadata[RECORD]
+            self.published = self.read_published()
         except (OSError, ValueError, KeyError):  # never executed here, or damaged
-            self.kept = self.record = None
+            self.kept = self.record = self.published = None
 
     @property
     def kernel_name(self):
@@ -228,7 +236,7 @@ class Chapter:
             "parameters cell": digest(self.parameters_cell.source.encode()),
             "data set": f"{dataset} {data.DIGESTS[dataset]}" if "dataset" in self.parameters else "none",
             **{name: hash_source(folder, name.format(dataset=dataset)) for name, folder in self.sources.items()},
-            "library versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+            "library versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
         }
 
     def why_execute(self, dataset):
@@ -239,22 +247,35 @@ class Chapter:
         changed = [name for name in {**new, **old} if new.get(name) != old.get(name)]
         return f"executed again, {', '.join(changed)} changed" if changed else ""
 
-    def keep(self, notebook, dataset, seconds):
-        """Keep an execution, with its key and provenance."""
-        from labcode.runs import processor
+    def keep(self, notebook, published, dataset, seconds):
+        """Keep an execution and what it published, with its key and provenance.
 
-        self.kept = notebook
+        A published file is kept under its digest; it counts from the moment when the notebook that names it is written.
+        """
+        self.kept, self.published = notebook, published
         self.record = notebook.metadata[RECORD] = {
             "key": self.key(dataset),
-            "date": datetime.now(UTC).isoformat(),
             "seconds": seconds,
             "dataset": dataset if "dataset" in self.parameters else None,
             "seed": self.parameters.get("seed"),
-            "versions": versions(),
-            "processor": processor(),
+            "published": {name: digest(content) for name, content in published.items()},
+            **provenance.here(),
         }
+        for name, content in published.items():
+            write_bytes(self.published_path / self.record["published"][name], content)
         write(self.kept_path, nbformat.writes(notebook))
+        for path in self.published_path.glob("*"):
+            if path.name not in self.record["published"].values():
+                path.unlink(missing_ok=True)  # another build in this folder may do the same
         self.failed_path.unlink(missing_ok=True)
+
+    def read_published(self):
+        """The files that the kept execution published, a dict name: content."""
+        named = self.record["published"]
+        published = {name: (self.published_path / key).read_bytes() for name, key in named.items()}
+        if {name: digest(content) for name, content in published.items()} != named:
+            raise ValueError(f"{self.published_path} is damaged")
+        return published
 
     def with_outputs(self, text):
         """The source notebook ``text`` with the kept outputs, figures captioned, and provenance at the end."""
@@ -271,17 +292,6 @@ class Chapter:
         provenance = f"```{{container}} provenance\n{self.provenance()}\n```"
         notebook.cells = [*cells, nbformat.v4.new_markdown_cell(provenance)]
         return notebook
-
-    def published(self):
-        """The files that the chapter publishes beside the pages, a dict name: content, with provenance.
-
-        An output brings them along: ``display(..., metadata={"labcode": {"file": name, "content": a dict}})``.
-        """
-        sent = [
-            output.get("metadata", {}).get("labcode", {}) for cell in code_cells(self.kept) for output in cell.outputs
-        ]
-        provenance = {key: self.record[key] for key in ("date", "processor", "versions")}
-        return {each["file"]: {**each["content"], "provenance": provenance} for each in sent if "file" in each}
 
     def provenance(self):
         """What the kept execution was computed with, in one line."""
@@ -322,10 +332,18 @@ def with_figures(cell, kept):
 
 
 class Execution:
-    """A chapter being executed in a worker thread, while the main thread follows its progress and keeps its time."""
+    """A chapter being executed in a worker thread, while the main thread follows its progress and keeps its time.
 
-    def __init__(self, chapter, dataset, progress):
-        self.chapter, self.dataset, self.progress = chapter, dataset, progress
+    Args:
+        chapter: the Chapter.
+        folder: made here, for its progress file and for what it publishes.
+        dataset: what papermill sets ``dataset`` to.
+    """
+
+    def __init__(self, chapter, folder, dataset):
+        self.chapter, self.dataset = chapter, dataset
+        self.progress, self.publish = folder / "progress", folder / "published"
+        self.publish.mkdir(parents=True)
         self.begun = self.loop = self.kernel = self.notebook = self.cell = self.stopped_because = None
         self.read = 0  # bytes of the progress file
         self.waiting_since = None  # where the progress file's last event lies, if that says `waiting`
@@ -368,7 +386,13 @@ class Execution:
         """The kernel's environment. Its working folder is the notebook's, not that of the build."""
         paths = {name: os.environ[name] for name in ("MNIST_DIR", "LABCODE_CACHE") if os.environ.get(name)}
         absolute = {name: os.path.abspath(path) for name, path in paths.items()}
-        return {**os.environ, **absolute, "LABCODE_PROGRESS": str(self.progress)}
+        ours = {"LABCODE_PROGRESS": str(self.progress), "LABCODE_PUBLISH": str(self.publish)}
+        return {**os.environ, **absolute, **ours}
+
+    def published(self):
+        """The files that the chapter has published, a dict name: content."""
+        paths = sorted(path for path in self.publish.rglob("*") if path.is_file())
+        return {path.relative_to(self.publish).as_posix(): path.read_bytes() for path in paths}
 
     def note_start(self, notebook):
         """Called by nbclient: keep hold of the notebook that fills with outputs."""
@@ -470,7 +494,8 @@ def finish(execution, future):
     if future.exception():
         LOGGER.info("[%s] failed after %.0f s", name, seconds)
         return execution.failure(future.exception())
-    execution.chapter.keep(without_papermill(future.result()), execution.dataset, seconds)
+    notebook = without_papermill(future.result())
+    execution.chapter.keep(notebook, execution.published(), execution.dataset, seconds)
     LOGGER.info("[%s] done in %.0f s", name, seconds)
     return None
 
@@ -519,20 +544,14 @@ def digest(*parts):
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
-def versions():
-    """What decides a computation's digits, a dict name: version."""
-    found = {"Python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "none"
-    return found
-
-
 def write(path, text):
+    """Write a text file so that nobody ever sees half of it."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path, content):
     """Write a file so that nobody ever sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(text, "utf-8")
+    scratch.write_bytes(content)
     os.replace(scratch, path)

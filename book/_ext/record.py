@@ -35,7 +35,7 @@ def main(folder):
         os.environ["LABCODE_CACHE"] = scratch  # every Run is trained once, for all chapters, and none is found
         for chapter in chapters:
             chapter.parameters = {}  # papermill injects none
-        executions = [Execution(chapter, None, Path(scratch, f"{chapter.name}.progress")) for chapter in chapters]
+        executions = [Execution(chapter, Path(scratch, "chapters", chapter.name), None) for chapter in chapters]
         failures = execute_all(executions, TIMEOUT)
     if failures:
         sys.exit("\n\n".join(["Nothing was recorded.", *failures]))
@@ -50,9 +50,6 @@ def recorded(notebook, executed):
     """The source notebook with the outputs and execution counts of the executed one, and clean metadata."""
     for cell, new in zip(code_cells(notebook), code_cells(executed), strict=True):
         cell.execution_count = new.execution_count
-        for output in new.outputs:  # what a chapter publishes is the build's, and holds times
-            if "file" in output.get("metadata", {}).get("labcode", {}):
-                output.metadata = {}
         if without_times(cell.outputs) != without_times(new.outputs):
             cell.outputs = new.outputs
     for cell in notebook.cells:

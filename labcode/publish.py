@@ -1,0 +1,31 @@
+"""Files that a chapter publishes beside the built pages.
+
+The build names a folder in the environment variable ``LABCODE_PUBLISH``, keeps what a chapter writes there with its
+execution, and copies it to the built pages. Without that variable nothing is written.
+"""
+
+import os
+from pathlib import Path, PurePosixPath
+
+
+def file(name, content):
+    """Publish a file.
+
+    Args:
+        name: its path among the built pages, with ``/`` between folders: ``results.json``, ``weights/cnn.npz``.
+        content: bytes.
+
+    Raises:
+        ValueError: the name leads elsewhere, or to what Sphinx writes.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or not path.parts or path.suffix == ".html" or any(p[0] in "._" for p in path.parts):
+        raise ValueError(
+            f"publish.file: the name is {name!r}; expected a path relative to the built pages, no part of which begins "
+            "with `.` or `_`, and no page. Choose another name."
+        )
+    folder = os.environ.get("LABCODE_PUBLISH")
+    if folder:
+        target = Path(folder, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)

@@ -1,12 +1,14 @@
 """What is kept in ``results/`` of trainings with many seeds: what is expected here.
 
 ``results/<data set>.json`` has an entry for each recipe and seed, a line each. An entry is matched by recipe and data,
-so that a change of the code around them does not orphan it; ``made`` says when, on what and with which versions.
+so that a change of the code around them does not orphan it; ``made`` says when, on what and with which versions, and
+``digest`` tells whether somebody edited it.
 """
 
 import base64
 import dataclasses
 import datetime
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +16,13 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from labcode import data, evaluation
+from labcode import data, evaluation, training
 
 RESULTS = Path(__file__).parent.parent / "results"
+
+
+class RecordsError(Exception):
+    """A file of records was cut or edited: which one, where, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +49,17 @@ class Record:
 
 
 def find(recipe, dataset_name):
-    """The ``Record`` of each seed, in the order of the seeds; an empty list where none is recorded."""
-    wanted = _key(recipe, dataset_name)
+    """The ``Record`` of each seed, in the order of the seeds; an empty list where none is recorded.
+
+    Raises:
+        RecordsError: the file was cut or edited.
+    """
+    wanted, digest = dataclasses.asdict(recipe), data.DIGESTS[dataset_name]
     test_count = {"mnist": 10_000, "mnist-5k": 1_000}[dataset_name]
     return [
         Record(entry["history"], _unpack(entry["correct"], test_count), entry["seed"], entry["made"])
-        for entry in sorted(_read(dataset_name), key=lambda entry: entry["seed"])
-        if wanted.items() <= entry.items()
+        for entry in sorted(_read(_path(dataset_name)), key=lambda entry: entry["seed"])
+        if entry["data"] == digest and _whole(entry["recipe"], type(recipe)) == wanted
     ]
 
 
@@ -65,34 +75,71 @@ def describe(run, recipe, seed, dataset):
     history = {key: values for key, values in run.history.items() if key != "step_loss"}
     if recipe.method == "loop":
         history["loss_tenths"] = evaluation.tenths(evaluation.smooth(run.history["step_loss"])).tolist()
-    history = {key: [round(x, 7) for x in values] for key, values in history.items()}
     correct = run.probabilities.argmax(axis=1) == dataset.test_labels
-    key = _key(recipe, dataset.name) | {"seed": seed}
-    return key | {"made": made, "history": history, "correct": base64.b64encode(np.packbits(correct)).decode("ascii")}
+    return {
+        "recipe": dataclasses.asdict(recipe),
+        "seed": seed,
+        "data": dataset.digest,
+        "made": made,
+        "history": {key: [round(x, 7) for x in values] for key, values in history.items()},
+        "correct": base64.b64encode(np.packbits(correct)).decode("ascii"),
+    }
 
 
 def add(entry, dataset_name):
-    """Keep an entry, unless its recipe and seed have one; in one move, so that nobody sees half of it."""
+    """Keep an entry, unless its recipe and seed have one; in one move, so that nobody sees half of it.
+
+    Raises:
+        RecordsError: the file was cut or edited.
+    """
     RESULTS.mkdir(exist_ok=True)
-    path, scratch = RESULTS / f"{dataset_name}.json", RESULTS / f"{dataset_name}.json.writing"
-    data.cache_folder().mkdir(parents=True, exist_ok=True)
-    with FileLock(data.cache_folder() / "results.lock"):
-        entries = _read(dataset_name)
-        key = {name: entry[name] for name in ("recipe", "data", "seed")}
-        if any(key.items() <= each.items() for each in entries):
+    path = _path(dataset_name)
+    with FileLock(f"{path}.lock"):
+        entries = _read(path)
+        if any(_key(each) == _key(entry) for each in entries):
             return
-        entries = sorted([*entries, entry], key=lambda each: (json.dumps(each["recipe"]), each["seed"]))
+        entries.append(entry | {"digest": _digest(entry)})
+        entries.sort(key=lambda each: (json.dumps(each["recipe"]), each["seed"]))
+        scratch = path.with_suffix(".json.writing")
         scratch.write_text("[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n", encoding="utf-8")
         scratch.replace(path)
 
 
-def _key(recipe, dataset_name):
-    return {"recipe": dataclasses.asdict(recipe), "data": data.DIGESTS[dataset_name]}
+def _path(dataset_name):
+    return RESULTS / f"{dataset_name}.json"
 
 
-def _read(dataset_name):
-    path = RESULTS / f"{dataset_name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+def _key(entry):
+    return _whole(entry["recipe"]), entry["data"], entry["seed"]
+
+
+def _whole(recipe, kind=training.Recipe):
+    """The fields of a recipe as it was recorded, and of fields that are newer than that the defaults."""
+    return {field.name: field.default for field in dataclasses.fields(kind)} | recipe
+
+
+def _digest(entry):
+    """SHA-256 of an entry's JSON without its digest, in one order of the keys."""
+    bare = {key: value for key, value in entry.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(bare, sort_keys=True).encode()).hexdigest()
+
+
+def _read(path):
+    """The entries of that file, each as it was written."""
+    if not path.exists():
+        return []
+    restore = "restore the file from version control, or remove it and run the study anew"
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        if not (isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)):
+            raise ValueError("expected a list of objects")
+    except ValueError as error:
+        raise RecordsError(f"{path}: cut or edited ({error}); {restore}") from error
+    for number, entry in enumerate(entries, 1):
+        if entry.get("digest") != _digest(entry):
+            which = f"entry {number}, recipe {entry.get('recipe')}, seed {entry.get('seed')}"
+            raise RecordsError(f"{path}: {which}: its digest says that it was edited; {restore}")
+    return entries
 
 
 def _unpack(text, count):

@@ -1,6 +1,7 @@
 """Recorded seeds: added once, found by recipe and data, and what comes back is what was measured."""
 
 import dataclasses
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +10,7 @@ import pytest
 
 from labcode import data, records, training
 
+RECORDED = records.RESULTS
 RECIPE = training.Recipe("fc", "sgd", learning_rate=0.1, batch_size=64, epochs=2, train_images=256)
 
 
@@ -69,7 +71,7 @@ def test_a_seed_is_recorded_once(entry, own_results):
     before = own_results.read_bytes()
     records.add(entry, "mnist-5k")
     assert own_results.read_bytes() == before and len(json.loads(before)) == 1
-    assert [path.name for path in own_results.parent.iterdir()] == ["mnist-5k.json"]
+    assert {path.name for path in own_results.parent.iterdir()} == {"mnist-5k.json", "mnist-5k.json.lock"}
 
 
 def test_another_recipe_or_data_set_is_not_matched(entry):
@@ -77,6 +79,68 @@ def test_another_recipe_or_data_set_is_not_matched(entry):
     assert records.find(dataclasses.replace(RECIPE, learning_rate=0.2), "mnist-5k") == []
     records.add(entry, "mnist")  # the file's name alone does not make it MNIST's
     assert records.find(RECIPE, "mnist") == []
+
+
+@dataclasses.dataclass(frozen=True)
+class LaterRecipe(training.Recipe):
+    """A recipe as it may be when the project has gone on."""
+
+    shift: int = 0
+
+
+def test_a_field_that_a_recipe_gains_orphans_no_record(entry):
+    records.add(entry, "mnist-5k")
+    later = LaterRecipe(**dataclasses.asdict(RECIPE))
+    assert [record.seed for record in records.find(later, "mnist-5k")] == [3]
+    assert records.find(dataclasses.replace(later, shift=2), "mnist-5k") == []
+
+
+def test_a_field_that_a_recipe_lost_or_that_has_no_default_is_no_match(entry):
+    recipe = dict(entry["recipe"])
+    records.add(entry | {"recipe": recipe | {"shift": 0}}, "mnist-5k")
+    del recipe["epochs"]
+    records.add(entry | {"recipe": recipe}, "mnist-5k")
+    assert records.find(RECIPE, "mnist-5k") == []
+
+
+def test_an_entry_from_before_a_field_was_added_counts_as_recorded(entry, own_results):
+    older = {key: value for key, value in entry["recipe"].items() if key not in ("method", "train_images")}
+    records.add(entry | {"recipe": older | {"train_images": RECIPE.train_images}}, "mnist-5k")
+    before = own_results.read_bytes()
+    records.add(entry, "mnist-5k")
+    assert own_results.read_bytes() == before and len(records.find(RECIPE, "mnist-5k")) == 1
+
+
+@pytest.mark.parametrize("edit", [("0.", "0.9"), ('"seed": 4', '"seed": 5'), ('"digest"', '"digset"')])
+def test_an_edited_entry_is_named(edit, entry, own_results):
+    for seed in (3, 4):
+        records.add(entry | {"seed": seed}, "mnist-5k")
+    kept, victim = own_results.read_text("utf-8").rsplit("\n{", 1)
+    edited = victim.replace(*edit, 1)
+    assert edited != victim
+    own_results.write_text(kept + "\n{" + edited, "utf-8")
+    seed = 5 if "seed" in edit[0] else 4
+    for read in (lambda: records.find(RECIPE, "mnist-5k"), lambda: records.add(entry | {"seed": 6}, "mnist-5k")):
+        with pytest.raises(records.RecordsError, match=rf"mnist-5k.json: entry 2, .*'fc'.*, seed {seed}: .* edited"):
+            read()
+
+
+@pytest.mark.parametrize("cut", [lambda text: text[:-40], lambda text: "", lambda text: "{}", lambda text: "[1]"])
+def test_a_cut_file_is_named(cut, entry, own_results):
+    records.add(entry, "mnist-5k")
+    own_results.write_text(cut(own_results.read_text("utf-8")), "utf-8")
+    with pytest.raises(records.RecordsError, match="mnist-5k.json: cut or edited .*version control"):
+        records.find(RECIPE, "mnist-5k")
+
+
+def test_what_is_recorded_is_as_it_was_written():
+    for name in data.NAMES:
+        path = RECORDED / f"{name}.json"
+        entries = json.loads(path.read_text("utf-8"))
+        assert len(entries) > 100
+        for entry in entries:
+            text = json.dumps({key: value for key, value in entry.items() if key != "digest"}, sort_keys=True)
+            assert entry["digest"] == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_entries_added_at_the_same_time_are_all_kept_in_the_order_of_the_seeds(entry):

@@ -1,47 +1,48 @@
 """What the original report claims, and whether it holds: reported, measured, expected here, verdict.
 
-The claims are data (``claims.toml``); ``measurements`` answers them; the rules below judge them:
-
-exact        the measured value is the reported one, to the last digit.
-range        the reported value lies in the 95 % prediction interval for one further run, from the recorded seeds, and
-             this build's own value is not outside what they make possible. Several values at once share the 5 %.
-holds        each of the measured statements holds.
-measures     by each of several measures it holds: reproduced; by none: not reproduced; by some: it claims too much.
-own-numbers  the report's own numbers agree with the claim, and then the measured statements hold.
-evidence     the report shows what its claim needs, and then the measured statements hold.
-hardware     the time was taken on the hardware that is here, and is within a fifth of it.
+The claims are data (``claims.toml``); ``measurements`` answers them, and ``rules`` judges them.
 """
 
-import functools
 import tomllib
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
-from labcode import evaluation, measurements, records, runs, training
-
-REPRODUCED = "reproduced"
-NOT_REPRODUCED = "not reproduced"
-CONTRADICTED = "contradicted by the report itself"
-OVERCLAIMED = "claims more than it shows"
-UNTESTED = "not tested on this data set"
-OTHER_HARDWARE = "not tested on this hardware"
-VERDICTS = (REPRODUCED, NOT_REPRODUCED, CONTRADICTED, OVERCLAIMED, UNTESTED, OTHER_HARDWARE)
+from labcode import measurements, records, training
+from labcode.rules import CONSISTENT, RULES, UNTESTED, VERDICTS, check_range, within
 
 CLAIMS = Path(__file__).with_name("claims.toml")
-FIELDS = {"section", "statement", "unit", "rule", "about"}
-OPTIONAL = {"reported", "measurement", "consistency", "needs", "shown", "hardware", "follows"}
-NEEDED = {  # by rule, beside those
-    "exact": {"reported", "measurement"},
-    "range": {"reported", "measurement"},
-    "holds": {"reported", "measurement"},
-    "measures": {"reported", "measurement"},
-    "own-numbers": {"reported", "measurement", "consistency"},
-    "evidence": {"needs", "shown", "measurement"},
-    "hardware": {"reported", "measurement", "hardware"},
+IDS = (  # what the report claims, in its order
+    *("data-size", "data-prep"),
+    *("fc-layers", "fc-params", "fc-recipe", "fc-lr", "fc-log", "fc-time", "fc-test", "fc-gap"),
+    *("cnn-layers", "cnn-hierarchy", "cnn-params", "cnn-recipe", "cnn-log", "cnn-faster", "cnn-time", "cnn-test"),
+    *("cnn-gain", "cnn-gap", "cnn-superior"),
+    *("pred-shape", "pred-first", "pred-grid", "pred-confident"),
+    *("loop-curve", "loop-proof"),
+)
+FIELDS = {"section", "statement", "unit", "rule", "about", "measurement"}
+OPTIONAL = {"follows"}
+
+
+def _numbers(value, count):
+    return isinstance(value, list) and len(value) == count and all(_number(each) for each in value)
+
+
+def _number(value):
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+UNITS = {  # what a reported value of each is, and whether one is that
+    "percent": ("a number", _number),
+    "pp": ("a number", _number),
+    "seconds": ("a number", _number),
+    "list": ("a list", lambda value: isinstance(value, list) and len(value) > 0),
+    "log": ("a list of 10 numbers", lambda value: _numbers(value, 10)),
+    "test": ("a list of 2 numbers", lambda value: _numbers(value, 2)),
+    "text": ("a text or a table", lambda value: isinstance(value, (str, dict))),
 }
-UNITS = ("percent", "pp", "seconds", "list", "log", "test", "text")
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,12 @@ class Judgement:
         id: the claim's name in ``claims.toml``.
         claim: its fields, a dict.
         measured: what this build measured; None where that answers nothing here.
-        recorded: the same measurement of each recorded seed, (n,) or (n, k); empty where there is none.
+        recorded: the same measurement of each recorded seed, (n,) or (n, k) floats, or (n, k) bool of k statements;
+            empty where there is none.
         inside: whether the measured value lies in the range expected here; None where there is no such range.
-        verdict: one of ``VERDICTS``.
+        verdict: one of ``rules.VERDICTS``.
+        recorded_verdict: that of the runs recorded on all of MNIST, where this data set cannot answer but they can;
+            else None.
     """
 
     id: str
@@ -63,34 +67,72 @@ class Judgement:
     recorded: np.ndarray
     inside: bool | None
     verdict: str
+    recorded_verdict: str | None = None
 
 
 def load_claims(path=CLAIMS):
     """Read the claims: a dict of dicts, by id, in the report's order.
 
     Raises:
-        ValueError: an entry lacks a field or has a wrong one; the message names both.
+        ValueError: an entry is missing or unknown, lacks a field or has a wrong one; the message names entry and field.
     """
     claims = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    known = {
-        "unit": UNITS,
-        "rule": tuple(RULES),
-        "about": ("mnist", "any"),
-        "measurement": (*measurements.RANGED, *measurements.EXACT),
-        "consistency": tuple(CONSISTENT),
-    }
-    for name, claim in claims.items():
-        needed = FIELDS | NEEDED.get(claim.get("rule"), set())
-        wrong = (needed - claim.keys()) | (claim.keys() - FIELDS - OPTIONAL)
-        if wrong:
-            raise ValueError(f"claim {name}: expected the fields {sorted(needed)}, missing or unknown: {sorted(wrong)}")
-        for field, values in known.items():
-            if field in claim and claim[field] not in values:
-                raise ValueError(f"claim {name}, {field} {claim[field]!r}: expected one of {', '.join(values)}")
-        unknown = claim.get("follows", {}).keys() - set(VERDICTS)
-        if unknown:
-            raise ValueError(f"claim {name}, follows {sorted(unknown)}: expected one of {', '.join(VERDICTS)}")
-    return claims
+    for name in (*claims, *IDS):
+        if name not in claims or name not in IDS:
+            what = "unknown" if name in claims else "missing"
+            raise ValueError(f"claim {name} is {what} in {path}: expected an entry for each of {', '.join(IDS)}")
+        _check(name, claims[name])
+    return {name: claims[name] for name in IDS}
+
+
+def _check(name, claim):
+    """Raise ValueError where an entry is not as it should be."""
+
+    def expect(good, field, expected):
+        if not good:
+            raise ValueError(f"claim {name}, {field} {claim.get(field)!r}: expected {expected}")
+
+    def expect_one_of(field, values):
+        expect(claim[field] in tuple(values), field, f"one of {', '.join(values)}")
+
+    if not isinstance(claim, dict):
+        raise ValueError(f"claim {name} is {claim!r}: expected a table of fields")
+    expect(claim.get("rule") in tuple(RULES), "rule", f"one of {', '.join(RULES)}")
+    needed = FIELDS | RULES[claim["rule"]].needs
+    wrong = (needed - claim.keys()) | (claim.keys() - needed - OPTIONAL)
+    if wrong:
+        raise ValueError(f"claim {name}: expected the fields {sorted(needed)}, missing or unknown: {sorted(wrong)}")
+    expect_one_of("unit", UNITS)
+    expect_one_of("about", ("mnist", "any"))
+    expect_one_of("measurement", RULES[claim["rule"]].measurements)
+    for field in ("section", "statement", "hardware"):
+        expect(field not in claim or isinstance(claim[field], str) and claim[field], field, "a text")
+    for field in ("needs", "shown"):
+        value = claim.get(field, [])
+        expect(isinstance(value, list) and all(isinstance(x, str) for x in value), field, "a list of texts")
+    if "reported" in claim:
+        form, fits = UNITS[claim["unit"]]
+        expect(fits(claim["reported"]), "reported", f"{form}, for its unit is {claim['unit']}")
+    if "consistency" in claim:
+        expect_one_of("consistency", CONSISTENT)
+        try:
+            CONSISTENT[claim["consistency"]](claim["reported"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"claim {name}, reported {claim['reported']!r}: expected the numbers that {claim['consistency']} "
+                f"compares ({type(error).__name__}: {error})"
+            ) from error
+    _check_follows(claim, expect)
+
+
+def _check_follows(claim, expect):
+    """What the conclusion says must be there for each verdict that the claim can have, and for no other."""
+    rule = RULES[claim["rule"]]
+    possible = {*rule.gives, *(() if claim["about"] == "any" else (UNTESTED,))}
+    expected = f"a text for each of {', '.join(v for v in VERDICTS if v in possible)}"
+    sentences = claim.get("follows", dict.fromkeys(possible, "-"))
+    good = isinstance(sentences, dict) and all(isinstance(text, str) and text for text in sentences.values())
+    expect(good and sentences.keys() == possible, "follows", expected)
 
 
 def judge(dataset, seed=0, wanted=("",)):
@@ -113,11 +155,12 @@ def judge(dataset, seed=0, wanted=("",)):
 
 
 def recorded_values(measurement, dataset_name):
-    """A ranged measurement of every recorded seed: (n,) or (n, k) float64, n = 0 where none is recorded."""
-    recipes, function = measurements.RANGED[measurement]
+    """A ranged or observed measurement of every recorded seed, as ``Judgement.recorded``."""
+    recipes, function = (measurements.RANGED | measurements.OBSERVED)[measurement]
     by_seed = [{r.seed: r for r in records.find(training.RECIPES[name], dataset_name)} for name in recipes]
     seeds = sorted(set.intersection(*map(set, by_seed)))
-    return np.array([function(*(of_recipe[seed] for of_recipe in by_seed)) for seed in seeds], float)
+    found = [function(*(of_recipe[seed] for of_recipe in by_seed)) for seed in seeds]
+    return np.array([list(value.values()) if isinstance(value, dict) else value for value in found])
 
 
 def compare(measurement, dataset, seed=0):
@@ -128,98 +171,56 @@ def compare(measurement, dataset, seed=0):
         dataset, seed: what the Runs are found or trained with.
 
     Returns:
-        measured: a float, or (k,) floats.
+        measured: a float, or k floats.
         recorded: (n,) or (n, k) float64.
         inside: whether; None where fewer than 2 seeds are recorded.
     """
     recipes, function = measurements.RANGED[measurement]
     measured = function(*(_find(dataset, seed, recipe) for recipe in recipes))
     recorded = recorded_values(measurement, dataset.name)
-    inside = bool(np.all(_within(measured, recorded, evaluation.CHECK_LEVEL))) if len(recorded) > 1 else None
-    return measured, recorded, inside
+    return measured, recorded, within(measured, check_range(recorded)) if len(recorded) > 1 else None
+
+
+def observe(measurement, dataset, seed=0):
+    """Which statements about a run hold in this build, and in the recorded seeds.
+
+    Args:
+        measurement: a key of ``measurements.OBSERVED``.
+        dataset, seed: what the Runs are found or trained with.
+
+    Returns:
+        measured: a dict from each of k statements to whether it holds.
+        recorded: (n, k) bool.
+    """
+    recipes, function = measurements.OBSERVED[measurement]
+    found = [records.of_run(_find(dataset, seed, recipe), seed, dataset.test_labels) for recipe in recipes]
+    return function(*found), recorded_values(measurement, dataset.name)
 
 
 def _judge(name, claim, dataset, seed):
-    measurement = claim.get("measurement")
+    rule, measurement = RULES[claim["rule"]], claim["measurement"]
     tested = claim["about"] == "any" or dataset.name == "mnist"
     measured, recorded, inside = None, np.array([]), None
-    if measurement in measurements.RANGED:
+    if not (tested or rule.shown_untested):
+        pass  # what other images cannot answer is not measured on them
+    elif measurement in measurements.RANGED:
         measured, recorded, inside = compare(measurement, dataset, seed)
-    elif measurement and (tested or claim["rule"] == "hardware"):
-        find = functools.partial(_find, dataset, seed)
-        measured = measurements.EXACT[measurement](dataset, find)
-    verdict = RULES[claim["rule"]](claim, measured, recorded, inside)
-    settled_by_report = verdict in (CONTRADICTED, OVERCLAIMED) and claim["rule"] in ("own-numbers", "evidence")
-    return Judgement(name, claim, measured, recorded, inside, verdict if tested or settled_by_report else UNTESTED)
+    elif measurement in measurements.OBSERVED:
+        measured, recorded = observe(measurement, dataset, seed)
+    else:
+        measured = measurements.EXACT[measurement](dataset, lambda recipe: _find(dataset, seed, recipe))
+    verdict = rule.judge(claim, measured, recorded)
+    if tested or verdict in rule.by_report:
+        return Judgement(name, claim, measured, recorded, inside, verdict)
+    return Judgement(name, claim, measured, recorded, inside, UNTESTED, _recorded_verdict(claim))
+
+
+def _recorded_verdict(claim):
+    if claim["measurement"] in measurements.EXACT:
+        return None
+    recorded = recorded_values(claim["measurement"], "mnist")
+    return RULES[claim["rule"]].judge(claim, {}, recorded) if len(recorded) > 1 else None
 
 
 def _find(dataset, seed, recipe):
     return training.train(training.RECIPES[recipe], dataset, seed)
-
-
-def _within(value, recorded, level):
-    low, high = evaluation.prediction_interval(recorded, level)
-    return (low <= np.asarray(value)) & (np.asarray(value) <= high)
-
-
-def _exact(claim, measured, recorded, inside):
-    return REPRODUCED if measured == claim["reported"] else NOT_REPRODUCED
-
-
-def _range(claim, measured, recorded, inside):
-    if inside is None:
-        return UNTESTED
-    reported_fits = bool(np.all(_within(claim["reported"], recorded, evaluation.VERDICT_LEVEL)))
-    return REPRODUCED if reported_fits and inside else NOT_REPRODUCED
-
-
-def _holds(claim, measured, recorded, inside):
-    if measured is None:
-        return UNTESTED
-    return REPRODUCED if all(measured.values()) else NOT_REPRODUCED
-
-
-def _measures(claim, measured, recorded, inside):
-    if measured and any(measured.values()) and not all(measured.values()):
-        return OVERCLAIMED
-    return _holds(claim, measured, recorded, inside)
-
-
-def _own_numbers(claim, measured, recorded, inside):
-    if not CONSISTENT[claim["consistency"]](claim["reported"]):
-        return CONTRADICTED
-    return _holds(claim, measured, recorded, inside)
-
-
-def _evidence(claim, measured, recorded, inside):
-    lacking = set(claim["needs"]) - set(claim["shown"])
-    verdict = _holds(claim, measured, recorded, inside)
-    return OVERCLAIMED if lacking and verdict != NOT_REPRODUCED else verdict
-
-
-def _hardware(claim, measured, recorded, inside):
-    if claim["hardware"] != runs.processor():
-        return OTHER_HARDWARE
-    return REPRODUCED if 0.8 < measured / claim["reported"] < 1.25 else NOT_REPRODUCED
-
-
-RULES = {
-    "exact": _exact,
-    "range": _range,
-    "holds": _holds,
-    "measures": _measures,
-    "own-numbers": _own_numbers,
-    "evidence": _evidence,
-    "hardware": _hardware,
-}
-
-
-def _cnn_gap_smaller(reported):
-    return reported["cnn"][0] - reported["cnn"][1] < reported["fc"][0] - reported["fc"][1]
-
-
-def _argmax_is_printed(reported):
-    return int(np.argmax(reported["probabilities"])) == reported["printed"]
-
-
-CONSISTENT = {"cnn_gap_smaller": _cnn_gap_smaller, "argmax_is_printed": _argmax_is_printed}

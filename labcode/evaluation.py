@@ -3,9 +3,6 @@
 import numpy as np
 from scipy import stats
 
-VERDICT_LEVEL = 0.95  # a reported value inside this prediction interval counts as reproduced
-CHECK_LEVEL = 0.999  # a build whose own value lies outside this one is broken: a check on us, so few false alarms
-
 
 def confusion_matrix(labels, predicted_labels):
     """Count images by true label (row) and predicted label (column).
@@ -36,15 +33,15 @@ def wilson_interval(correct, count, level=0.95):
     return interval.low, interval.high
 
 
-def prediction_interval(values, level):
+def prediction_interval(values, level, together=1):
     """The interval in which one further value lies with that probability, from earlier ones: (low, high).
 
     Student's t for a normal sample, the spread widened for the further value itself (Hahn and Meeker 1991).
 
     Args:
-        values: (n,) floats with n at least 2, or (n, k) for k intervals that hold together with that probability
-            (Bonferroni); then low and high are (k,) each.
+        values: (n,) floats with n at least 2, or (n, k) for k intervals; then low and high are (k,) each.
         level: in (0, 1).
+        together: how many intervals hold all at once with that probability (Bonferroni).
 
     Raises:
         ValueError: there are fewer than 2 values, or the level is not in (0, 1).
@@ -55,7 +52,6 @@ def prediction_interval(values, level):
         raise ValueError(f"level {level!r}: expected a probability between 0 and 1")
     if count < 2:
         raise ValueError(f"{count} values: expected at least 2, for one value has no spread")
-    together = values.shape[1] if values.ndim == 2 else 1
     reach = stats.t.ppf(1 - (1 - level) / 2 / together, count - 1) * np.sqrt(1 + 1 / count)
     middle, spread = values.mean(axis=0), values.std(axis=0, ddof=1)
     return middle - reach * spread, middle + reach * spread
@@ -111,11 +107,6 @@ def first_to_reach(accuracies, costs, target):
         raise ValueError(f"{len(costs)} costs: expected one for each of {len(accuracies)} accuracies")
     reached = np.flatnonzero(np.asarray(accuracies) >= target)
     return float(np.cumsum(costs)[reached[0]]) if len(reached) else float("inf")
-
-
-def mean_and_spread(values):
-    """The mean and the standard deviation of (n,) values; not a number where there are fewer than 2."""
-    return (float(np.mean(values)), float(np.std(values, ddof=1))) if len(values) > 1 else (float("nan"),) * 2
 
 
 def split_spread(correct):

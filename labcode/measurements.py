@@ -1,8 +1,8 @@
 """What this build measured for each claim of the original report; ``claims.toml`` names these functions.
 
-Two kinds. A *ranged* measurement is a number, or a row of numbers, of one or more Runs that moves with the seed, so
-it is computed of recorded runs as well; they are its arguments. An *exact* one is a fact, or a dict of statements
-that hold or do not.
+Three kinds. A *ranged* measurement is a number, or a row of numbers, of one or more runs; an *observed* one is a dict
+of statements about them that hold or do not. Both move with the seed, so they are computed of recorded runs as well:
+their arguments are ``records.Record``. An *exact* one is a fact, or a dict of statements that no record can answer.
 """
 
 import numpy as np
@@ -10,14 +10,23 @@ import numpy as np
 from labcode import evaluation, training
 
 RANGED = {}  # name -> (names of recipes, function of their Runs or Records)
+OBSERVED = {}  # name -> (names of recipes, function of their Records)
 EXACT = {}  # name -> function of (dataset, find), where find(recipe name) returns the Run
 
 
 def ranged(*recipes):
-    """Register a function of the Runs of these recipes."""
+    """Register a function of the Runs of these recipes that returns numbers."""
+    return _register_in(RANGED, recipes)
 
+
+def observed(*recipes):
+    """Register a function of the Records of these recipes that returns statements."""
+    return _register_in(OBSERVED, recipes)
+
+
+def _register_in(registry, recipes):
     def register(function):
-        RANGED[function.__name__] = (recipes, function)
+        registry[function.__name__] = (recipes, function)
         return function
 
     return register
@@ -156,10 +165,10 @@ def gap_difference(fc, cnn):
     return cnn_gap(cnn) - fc_gap(fc)
 
 
-@exact
-def cnn_gap_is_smaller(dataset, find):
+@observed("fc", "cnn")
+def cnn_gap_is_smaller(fc, cnn):
     """Whether CNN's gap is smaller than FC's."""
-    return {"gap smaller than FC's": cnn_gap(find("cnn")) < fc_gap(find("fc"))}
+    return {"gap smaller than FC's": cnn_gap(cnn) < fc_gap(fc)}
 
 
 @exact
@@ -190,8 +199,12 @@ def cnn_recipe(dataset, find):
     return [recipe.optimizer, recipe.learning_rate, training.LOSS, recipe.batch_size, recipe.epochs]
 
 
-def cost_to_reach(dataset, fc, cnn):
+def cost_to_reach(fc, cnn, image_count):
     """What each network had cost when its test accuracy first reached FC's final one.
+
+    Args:
+        fc, cnn: their Runs or Records.
+        image_count: how many images an epoch has.
 
     Returns:
         A dict by measure, ``epochs``, ``seconds`` of training steps, ``multiply-adds`` (of forward passes), each of
@@ -203,16 +216,16 @@ def cost_to_reach(dataset, fc, cnn):
     costs = {"epochs": [], "seconds": [], "multiply-adds": []}
     for run, network in networks:
         epochs = np.ones(len(run.history["seconds"]))
-        work = epochs * models.multiply_adds(network) * len(dataset.train_images)
+        work = epochs * models.multiply_adds(network) * image_count
         for measure, cost in zip(costs, (epochs, run.history["seconds"], work), strict=True):
             costs[measure].append(evaluation.first_to_reach(run.history["val_accuracy"], cost, fc.test_accuracy))
     return costs
 
 
-@exact
-def cnn_learns_faster(dataset, find):
+@observed("fc", "cnn")
+def cnn_learns_faster(fc, cnn):
     """By which measures CNN reaches FC's final test accuracy at a lower cost."""
-    costs = cost_to_reach(dataset, find("fc"), find("cnn"))
+    costs = cost_to_reach(fc, cnn, 1)  # which is lower, no number of images decides
     return {f"by {measure}": cnn < fc for measure, (fc, cnn) in costs.items()}
 
 
@@ -253,10 +266,10 @@ def blocks_sort_better(dataset, find):
     return {"each block sorts the digits better than the one before": bool((np.diff(accuracies) > 0).all())}
 
 
-@exact
-def network_comparison(dataset, find):
+@observed("fc", "cnn")
+def network_comparison(fc, cnn):
     """Whether CNN's test accuracy is above FC's."""
-    return {"CNN above FC on this test set": find("cnn").test_accuracy > find("fc").test_accuracy}
+    return {"CNN above FC on this test set": cnn.test_accuracy > fc.test_accuracy}
 
 
 # Section 4: predictions
@@ -270,36 +283,38 @@ def first_prediction_is_distribution(dataset, find):
     return {"10 numbers": first.shape == (10,), "none below 0": bool((first >= 0).all()), "sum to 1": sums_to_1}
 
 
-@exact
-def first_prediction_is_right(dataset, find):
+@observed("cnn")
+def first_prediction_is_right(cnn):
     """Whether the largest of CNN's first prediction is at the label."""
-    return {"argmax is the label": int(find("cnn").probabilities[0].argmax()) == int(dataset.test_labels[0])}
+    return {"argmax is the label": bool(cnn.correct[0])}
 
 
-@exact
-def grid_of_predictions(dataset, find):
+@observed("cnn")
+def grid_of_predictions(cnn):
     """Whether CNN is right on the first 20 test images, and on most with a confidence that rounds to 100 %."""
-    first = find("cnn").probabilities[:20]
-    right = first.argmax(axis=1) == dataset.test_labels[:20]
-    return {"all 20 right": bool(right.all()), "most at 100 %": float((first.max(axis=1) >= 0.995).mean()) > 0.5}
+    return {"all 20 right": bool(cnn.correct[:20].all()), "most at 100 %": bool(cnn.sure[:20].mean() > 0.5)}
 
 
-@exact
-def often_confident_where_right(dataset, find):
-    """Whether over half of CNN's right predictions have a confidence above 99 %."""
-    probabilities = find("cnn").probabilities
-    right = probabilities.argmax(axis=1) == dataset.test_labels
-    return {"over half of the right ones above 99 %": float((probabilities.max(axis=1)[right] > 0.99).mean()) > 0.5}
+@observed("cnn")
+def often_confident_where_right(cnn):
+    """Whether over half of CNN's right predictions have a confidence that rounds to 100 %."""
+    return {"over half of the right ones at 100 %": bool(cnn.sure[cnn.correct].mean() > 0.5)}
 
 
 # Section 5: the loop
 
 
-@exact
-def loop_loss_falls(dataset, find):
+@ranged("loop")
+def loop_test_accuracy(loop):
+    """The loop's test accuracy after its epoch, in [0, 1]."""
+    return loop.test_accuracy
+
+
+@observed("loop")
+def loop_loss_falls(loop):
     """Whether the smoothed loss falls from each tenth of the loop's run to the next."""
-    tenths = evaluation.tenths(evaluation.smooth(find("loop").history["step_loss"]))
-    return {"each tenth of the smoothed loss lower than the one before": bool((np.diff(tenths) < 0).all())}
+    falls = np.diff(loop.history["loss_tenths"]) < 0
+    return {"each tenth of the smoothed loss lower than the one before": bool(falls.all())}
 
 
 @exact

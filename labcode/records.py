@@ -19,6 +19,8 @@ from filelock import FileLock
 from labcode import data, evaluation, training
 
 RESULTS = Path(__file__).parent.parent / "results"
+BITS = ("correct", "sure")  # kept of each test image
+SURE = 0.995  # a confidence from here on is printed as 100 %
 
 
 class RecordsError(Exception):
@@ -33,12 +35,14 @@ class Record:
         history: as ``runs.Run`` has it, without ``step_loss``; of a training by the loop also ``loss_tenths``, the
             means of ten equal parts of the smoothed ``step_loss``.
         correct: (n_test,) bool, which test images were classified correctly.
+        sure: (n_test,) bool, which of them with a confidence that rounds to 100 %.
         seed: the Run's.
         made: date, processor, threads and versions.
     """
 
     history: dict
     correct: np.ndarray
+    sure: np.ndarray
     seed: int
     made: dict
 
@@ -55,12 +59,23 @@ def find(recipe, dataset_name):
         RecordsError: the file was cut or edited.
     """
     wanted, digest = dataclasses.asdict(recipe), data.DIGESTS[dataset_name]
-    test_count = {"mnist": 10_000, "mnist-5k": 1_000}[dataset_name]
+    count = {"mnist": 10_000, "mnist-5k": 1_000}[dataset_name]
     return [
-        Record(entry["history"], _unpack(entry["correct"], test_count), entry["seed"], entry["made"])
+        Record(entry["history"], *(_unpack(entry[key], count) for key in BITS), entry["seed"], entry["made"])
         for entry in sorted(_read(_path(dataset_name)), key=lambda entry: entry["seed"])
         if entry["data"] == digest and _whole(entry["recipe"], type(recipe)) == wanted
     ]
+
+
+def of_run(run, seed, labels):
+    """The ``Record`` of a Run, made now, with these labels (n_test,) of the test images."""
+    made = {key: run.made_by[key] for key in ("processor", "threads", "versions")}
+    made["date"] = datetime.date.today().isoformat()
+    history = {key: values for key, values in run.history.items() if key != "step_loss"}
+    if run.made_by["recipe"]["method"] == "loop":
+        history["loss_tenths"] = evaluation.tenths(evaluation.smooth(run.history["step_loss"])).tolist()
+    correct = run.probabilities.argmax(axis=1) == labels
+    return Record(history, correct, run.probabilities.max(axis=1) >= SURE, seed, made)
 
 
 def correct_bits(found, count):
@@ -70,20 +85,14 @@ def correct_bits(found, count):
 
 def describe(run, recipe, seed, dataset):
     """The entry that is kept of a Run of this recipe, seed and data set: a dict for JSON."""
-    made = {key: run.made_by[key] for key in ("processor", "threads", "versions")}
-    made["date"] = datetime.date.today().isoformat()
-    history = {key: values for key, values in run.history.items() if key != "step_loss"}
-    if recipe.method == "loop":
-        history["loss_tenths"] = evaluation.tenths(evaluation.smooth(run.history["step_loss"])).tolist()
-    correct = run.probabilities.argmax(axis=1) == dataset.test_labels
+    record = of_run(run, seed, dataset.test_labels)
     return {
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
         "data": dataset.digest,
-        "made": made,
-        "history": {key: [round(x, 7) for x in values] for key, values in history.items()},
-        "correct": base64.b64encode(np.packbits(correct)).decode("ascii"),
-    }
+        "made": record.made,
+        "history": {key: [round(x, 7) for x in values] for key, values in record.history.items()},
+    } | {key: _pack(getattr(record, key)) for key in BITS}
 
 
 def add(entry, dataset_name):
@@ -140,6 +149,10 @@ def _read(path):
             which = f"entry {number}, recipe {entry.get('recipe')}, seed {entry.get('seed')}"
             raise RecordsError(f"{path}: {which}: its digest says that it was edited; {restore}")
     return entries
+
+
+def _pack(bits):
+    return base64.b64encode(np.packbits(bits)).decode("ascii")
 
 
 def _unpack(text, count):

@@ -86,6 +86,14 @@ def processor():
     return platform.processor() or platform.machine()
 
 
+def hardware():
+    """The kinds of hardware that this machine is: its processor, and on Google Colab that, with or without a GPU."""
+    kinds = {processor()}
+    if "COLAB_RELEASE_TAG" in os.environ:  # Colab sets it in every machine
+        kinds |= {"a Colab machine"} | ({"a Colab GPU"} if Path("/dev/nvidia0").exists() else set())
+    return kinds
+
+
 def find_or_make(made_by, make):
     """Return the stored Run that these facts made, or make it, store it and return it.
 

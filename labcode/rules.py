@@ -1,0 +1,157 @@
+"""How a claim is judged. The rules were written down before the verdicts, and each can give several.
+
+exact        the measured value is the reported one, to the last digit.
+range        the reported value lies in the 95 % prediction interval for one further run on the same test images, which
+             the recorded seeds give. Of several values each has its own interval; but the ten values of a log are one
+             statement, and share the 5 %.
+holds        each of the statements holds. A statement about a run holds where more than half of the recorded runs show
+             it; where none can answer, this build's run does.
+measures     by each of several measures it holds: reproduced; by none: not reproduced; by some: it claims too much.
+own-numbers  the report's own numbers agree with the claim, and then the statements hold.
+evidence     the report shows what its claim needs, and then the statements hold.
+hardware     the time was taken on hardware of the kind that is here, and is within a fifth of it.
+
+Test images are not drawn anew in any of them: the report was tested on the very images that are used here, so their
+choice cannot part the two figures. It matters where something is said of new digits (chapter 8).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from labcode import evaluation, measurements, runs
+
+REPRODUCED = "reproduced"
+NOT_REPRODUCED = "not reproduced"
+CONTRADICTED = "contradicted by the report itself"
+OVERCLAIMED = "claims more than it shows"
+UNTESTED = "not tested on this data set"
+OTHER_HARDWARE = "not tested on this hardware"
+VERDICTS = (REPRODUCED, NOT_REPRODUCED, CONTRADICTED, OVERCLAIMED, UNTESTED, OTHER_HARDWARE)
+
+VERDICT_LEVEL = 0.95  # a reported value inside this prediction interval counts as reproduced
+CHECK_LEVEL = 0.999  # a build whose own value lies outside this one is broken: a check on us, so few false alarms
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A way to judge a claim.
+
+    Attributes:
+        judge: a function of (claim, measured, recorded) as ``claims.Judgement`` has them, which returns a verdict.
+        gives: the verdicts that it can give where the data set can answer the claim.
+        measurements: those that it can judge, by name.
+        needs: the fields that an entry needs for it, beside those that all have.
+        by_report: the verdicts that the report's text settles, whatever is measured and on whatever data set.
+        shown_untested: whether a measured value is worth showing on a data set that cannot answer the claim.
+    """
+
+    judge: Callable
+    gives: tuple
+    measurements: dict
+    needs: frozenset = frozenset({"reported"})
+    by_report: tuple = ()
+    shown_untested: bool = False
+
+
+def verdict_range(recorded, unit):
+    """Where a reported value counts as reproduced: (low, high), each like one of the recorded values (n,) or (n, k)."""
+    return evaluation.prediction_interval(recorded, VERDICT_LEVEL, recorded[0].size if unit == "log" else 1)
+
+
+def check_range(recorded):
+    """Where a build's own value can lie: (low, high), each like one of the recorded values (n,) or (n, k)."""
+    return evaluation.prediction_interval(recorded, CHECK_LEVEL, recorded[0].size)
+
+
+def within(value, interval):
+    """Whether a value, or each of several, lies in its interval (low, high)."""
+    low, high = interval
+    return bool(np.all((low <= np.asarray(value)) & (np.asarray(value) <= high)))
+
+
+def _exact(claim, measured, recorded):
+    return REPRODUCED if measured == claim["reported"] else NOT_REPRODUCED
+
+
+def _range(claim, measured, recorded):
+    if len(recorded) < 2:
+        return UNTESTED
+    return REPRODUCED if within(claim["reported"], verdict_range(recorded, claim["unit"])) else NOT_REPRODUCED
+
+
+def _in_most_runs(measured, recorded):
+    return list(recorded.mean(axis=0) > 0.5) if len(recorded) else list(measured.values())
+
+
+def _holds(claim, measured, recorded):
+    if measured is None:
+        return UNTESTED
+    return REPRODUCED if all(_in_most_runs(measured, recorded)) else NOT_REPRODUCED
+
+
+def _measures(claim, measured, recorded):
+    if measured is not None and len(set(_in_most_runs(measured, recorded))) > 1:
+        return OVERCLAIMED
+    return _holds(claim, measured, recorded)
+
+
+def _own_numbers(claim, measured, recorded):
+    if not CONSISTENT[claim["consistency"]](claim["reported"]):
+        return CONTRADICTED
+    return _holds(claim, measured, recorded)
+
+
+def _evidence(claim, measured, recorded):
+    lacking = set(claim["needs"]) - set(claim["shown"])
+    verdict = _holds(claim, measured, recorded)
+    return OVERCLAIMED if lacking and verdict != NOT_REPRODUCED else verdict
+
+
+def _hardware(claim, measured, recorded):
+    if claim["hardware"] not in runs.hardware():
+        return OTHER_HARDWARE
+    return REPRODUCED if 0.8 < measured / claim["reported"] < 1.25 else NOT_REPRODUCED
+
+
+def _cnn_gap_smaller(reported):
+    (fc_train, fc_test), (cnn_train, cnn_test) = reported["fc"], reported["cnn"]
+    return cnn_train - cnn_test < fc_train - fc_test
+
+
+def _argmax_is_printed(reported):
+    return int(np.argmax(reported["probabilities"])) == reported["printed"]
+
+
+CONSISTENT = {"cnn_gap_smaller": _cnn_gap_smaller, "argmax_is_printed": _argmax_is_printed}
+
+FACTS, STATEMENTS = measurements.EXACT, measurements.EXACT | measurements.OBSERVED
+EITHER = (REPRODUCED, NOT_REPRODUCED)
+RULES = {
+    "exact": Rule(_exact, EITHER, FACTS),
+    "range": Rule(_range, (*EITHER, UNTESTED), measurements.RANGED, shown_untested=True),
+    "holds": Rule(_holds, EITHER, STATEMENTS),
+    "measures": Rule(_measures, (*EITHER, OVERCLAIMED), STATEMENTS),
+    "own-numbers": Rule(
+        _own_numbers,
+        (*EITHER, CONTRADICTED),
+        STATEMENTS,
+        needs=frozenset({"reported", "consistency"}),
+        by_report=(CONTRADICTED,),
+    ),
+    "evidence": Rule(
+        _evidence,
+        (*EITHER, OVERCLAIMED),
+        STATEMENTS,
+        needs=frozenset({"needs", "shown"}),
+        by_report=(OVERCLAIMED,),
+    ),
+    "hardware": Rule(
+        _hardware,
+        (*EITHER, OTHER_HARDWARE),
+        FACTS,
+        needs=frozenset({"reported", "hardware"}),
+        shown_untested=True,
+    ),
+}

@@ -20,15 +20,15 @@ def reliability(confidences, right, bins=10):
     return of_bins[:, 0], of_bins[:, 1], float(error)
 
 
-def error_if_calibrated(confidences, bins=10, draws=200):
-    """The calibration error that chance alone leaves at this n, if each is right with its confidence: its mean.
+def errors_if_calibrated(confidences, bins=10, draws=200):
+    """The calibration errors that chance alone leaves at this n, if each is right with its confidence: (draws,).
 
     Args:
         confidences: (n,) in [0, 1].
     """
     random = np.random.default_rng(0)
     chance = (random.random(len(confidences)) < confidences for _ in range(draws))
-    return float(np.mean([reliability(confidences, right, bins)[2] for right in chance]))
+    return np.array([reliability(confidences, right, bins)[2] for right in chance])
 
 
 def brier_score(probabilities, labels):

@@ -148,6 +148,42 @@ def paired_test(correct, other):
     return int(table[0, 1]), int(table[1, 0]), min(1.0, float(p))
 
 
+def paired_difference(correct, other, level=0.95):
+    """The interval of the difference of two networks' accuracies that the choice of test images leaves: (low, high).
+
+    Student's t for the mean of the differences image by image, which are the same images for both.
+
+    Args:
+        correct, other: (n,) bool, which image each got right.
+    """
+    interval = stats.ttest_1samp(correct.astype(float) - other, 0).confidence_interval(level)
+    return float(interval.low), float(interval.high)
+
+
+def mean_difference(values, other, level=0.95):
+    """The difference of the means of (n,) and (m,) values, n and m at least 2, and its interval: (value, low, high).
+
+    Welch's, which does not take the two spreads for equal (Welch 1947).
+    """
+    interval = stats.ttest_ind(values, other, equal_var=False).confidence_interval(level)
+    return float(np.mean(values) - np.mean(other)), float(interval.low), float(interval.high)
+
+
+def wins_in_pairs(accuracies, others, level=0.95):
+    """How often the first of a pair of runs has the higher accuracy, in pairs that share no run.
+
+    Args:
+        accuracies, others: (n,) and (m,), paired in their order as far as both go.
+
+    Returns:
+        wins, pairs, and the lowest probability of a win that they leave open (Clopper and Pearson 1934, one-sided).
+    """
+    pairs = list(zip(accuracies, others, strict=False))
+    wins = sum(bool(accuracy > other) for accuracy, other in pairs)
+    interval = stats.binomtest(wins, len(pairs), alternative="greater").proportion_ci(level, method="exact")
+    return wins, len(pairs), float(interval.low)
+
+
 def bootstrap_comparison(correct, other, resamples=1000, level=0.95):
     """Compare two recipes over seeds and images, both drawn anew with replacement (Efron and Tibshirani 1993).
 

@@ -193,3 +193,37 @@ def test_the_seeds_widen_the_interval_where_all_images_are_alike():
     half_of_the_seeds = np.repeat([[True], [False]], 40, axis=0).repeat(300, axis=1)
     _, low, high = evaluation.bootstrap_comparison(half_of_the_seeds, np.ones((3, 300), bool))["difference"]
     assert high - low == pytest.approx(NORMAL_95 * np.sqrt(0.5 * 0.5 / 80), rel=0.15)
+
+
+# Intervals of differences, against what R prints of Student's sleep data (1908)
+
+FIRST_DRUG = np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0])
+SECOND_DRUG = np.array([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4])
+
+
+def test_the_paired_interval_is_the_textbooks():
+    assert evaluation.paired_difference(FIRST_DRUG, SECOND_DRUG) == pytest.approx((-2.4598858, -0.7001142))
+
+
+def test_the_interval_of_two_means_is_the_textbooks():
+    found = evaluation.mean_difference(FIRST_DRUG, SECOND_DRUG)
+    assert found == pytest.approx((-1.58, -3.3654832, 0.2054832))
+
+
+def test_a_paired_difference_is_of_the_accuracies():
+    random = np.random.default_rng(0)
+    correct, other = random.random(1000) < 0.9, random.random(1000) < 0.8
+    assert np.mean(evaluation.paired_difference(correct, other)) == pytest.approx(correct.mean() - other.mean())
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "others", "found"),
+    [
+        ([0.9] * 10, [0.8] * 30, (10, 10, 0.05 ** (1 / 10))),  # all of n won: the level's n-th root
+        ([0.9] * 30, [0.8] * 30, (30, 30, 0.05 ** (1 / 30))),
+        ([0.9, 0.8], [0.8, 0.9], (1, 2, 1 - 0.95 ** (1 / 2))),
+        ([0.8] * 3, [0.8] * 3, (0, 3, 0)),  # a draw is no win
+    ],
+)
+def test_wins_in_pairs_leave_the_textbooks_bound(accuracies, others, found):
+    assert evaluation.wins_in_pairs(accuracies, others) == pytest.approx(found)

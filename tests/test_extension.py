@@ -230,7 +230,7 @@ def test_edited_module_executes_all_chapters(book):
 def test_each_component_of_the_key_and_no_other_file_executes(tmp_path, monkeypatch):
     """What is found to have changed after each change; the chapter ``two`` has no data set in its parameters."""
     one = ["# One", 'name = "one"\ndataset = "mnist-5k"', f"{COUNT_RUNS}\nseed = 1"]
-    sources = ["book/parts", "book/{dataset}.json"]
+    sources = ["book/parts", "book/records.json"]
     book = Book(tmp_path, {"one": one, "two": TWO}, papermill_sources=sources)
     parts = tmp_path / "book" / "parts"
     (parts / "deep" / "__pycache__").mkdir(parents=True)
@@ -245,8 +245,8 @@ def test_each_component_of_the_key_and_no_other_file_executes(tmp_path, monkeypa
     assert executed() == ([], set())
     for name in ("x.py~", "x.py.writing", ".x.py.swp", "__pycache__/x.cpython-311.pyc", "notes.md"):
         (parts / "deep" / name).write_text("of an editor, or made by Python")
-    (tmp_path / "book" / "mnist.json").write_text("{}")
-    assert executed() == ([], set()), "neither a source nor data of this data set"
+    (tmp_path / "book" / "other.json").write_text("{}")
+    assert executed() == ([], set()), "no source"
 
     (parts / "deep" / "x.py").write_text("x = 2")
     assert executed() == (["one", "two"], {"book/parts"})
@@ -254,8 +254,8 @@ def test_each_component_of_the_key_and_no_other_file_executes(tmp_path, monkeypa
     assert executed() == (["one", "two"], {"book/parts"})
     (parts / "new.toml").rename(parts / "renamed.toml")
     assert executed() == (["one", "two"], {"book/parts"})
-    (tmp_path / "book" / "mnist-5k.json").write_text("{}")
-    assert executed() == (["one", "two"], {"book/{dataset}.json"})
+    (tmp_path / "book" / "records.json").write_text("{}")
+    assert executed() == (["one", "two"], {"book/records.json"})
 
     monkeypatch.setitem(data.DIGESTS, "mnist-5k", "of other data")
     assert executed() == (["one"], {"data set"})

@@ -9,8 +9,7 @@ Configuration, under ``sphinx: config:`` in ``_config.yml``:
 papermill_dataset   ``dataset``, where a chapter's parameters have it: ``mnist``, ``mnist-5k`` or ``auto`` (all of MNIST
                     where it can be had, else mnist-5k); the environment variable LABCODE_DATASET overrides it
 papermill_timeout   the seconds that a cell may take, without those in which it waits for another process's training
-papermill_sources   files and folders, relative to the source folder, whose content belongs to every chapter's key;
-                    ``{dataset}`` in a name stands for the data set's
+papermill_sources   files and folders, relative to the source folder, whose content belongs to every chapter's key
 """
 
 import ast
@@ -235,7 +234,7 @@ class Chapter:
             "code cells": digest(json.dumps([self.kernel_name, cells]).encode()),
             "parameters cell": digest(self.parameters_cell.source.encode()),
             "data set": f"{dataset} {data.DIGESTS[dataset]}" if "dataset" in self.parameters else "none",
-            **{name: hash_source(folder, name.format(dataset=dataset)) for name, folder in self.sources.items()},
+            **{name: hash_source(folder, name) for name, folder in self.sources.items()},
             "library versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
         }
 

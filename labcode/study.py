@@ -1,114 +1,191 @@
 """Many seeds: how far a recipe's results move from run to run.
 
 ``python -m labcode.study mnist-5k --seeds 30 --jobs 2`` trains what ``results/`` does not have yet and adds it there.
-The trainings run side by side over joblib: in processes of this machine, or on a Dask cluster with ``--scheduler``.
-Each is kept as soon as it is finished, so a study that was ended goes on where it was.
+The trainings run side by side: in processes of this machine, or on a Dask cluster with ``--scheduler``. Each is kept as
+soon as it is finished, so a study that was ended goes on where it was.
+
+Both places are used through ``concurrent.futures``: joblib's loky has that shape, and so has Dask's client. Not through
+``joblib.Parallel``: one task that fails ends all others there, and its Dask backend waits for ever for a task whose
+worker died too often, because it calls nothing back then.
 """
 
 import argparse
 import contextlib
 import gc
+import logging
 import os
 import sys
-from collections import Counter, deque
+import threading
+from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
+from itertools import islice
 
 import joblib
-from joblib.externals.loky.process_executor import BrokenProcessPool
+from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
 from labcode import data, records, training
 
-TRIES = 2
+LOOK_SECONDS = 5  # how long nothing may finish until the cluster is looked at
+WORKER_SECONDS = 60  # how long a cluster may be without a worker
+RESUME = "what was finished is recorded, and the same command goes on from there"
+ALONE = threading.Lock()  # seeds and determinism are a process's: no two trainings at once in a worker of many threads
 
 
-def train(name, dataset_name, seed, threads):
+class StudyError(Exception):
+    """The study cannot go on: what is missing."""
+
+
+def train(name, dataset_name, seed, threads=None):
     """Train a recipe with a seed, in a worker.
 
     Args:
         name: a key of ``training.RECIPES``.
         dataset_name: of ``data.NAMES``.
         seed: a whole number from 0.
-        threads: for TensorFlow, unless the worker's environment says TF_NUM_INTRAOP_THREADS.
+        threads: for TensorFlow, unless the worker's environment says TF_NUM_INTRAOP_THREADS; None for as many as the
+            Dask worker has in which this runs.
 
     Returns:
-        (name, seed), the entry for ``records.add``, or None, and why it failed, or None.
+        The entry for ``records.add``, or None, and why it failed, or None.
     """
-    # TensorFlow reads these when it is imported; joblib's own caps do not reach it.
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(threads))
-    try:
-        dataset, recipe = data.load(dataset_name), training.RECIPES[name]
-        entry = records.describe(training.train(recipe, dataset, seed), recipe, seed, dataset)
-    except Exception as error:  # whatever it is, the other trainings go on and the study reports it
-        return (name, seed), None, f"{type(error).__name__}: {error}"
-    finally:
-        gc.collect()  # models lie in cycles, and hold the images
-    return (name, seed), entry, None
+    if threads is None:
+        from distributed import get_worker
+
+        threads = get_worker().state.nthreads
+    with ALONE:
+        # TensorFlow reads these when it is imported; joblib's own caps do not reach it.
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
+        os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(threads))
+        try:
+            dataset, recipe = data.load(dataset_name), training.RECIPES[name]
+            return records.describe(training.train(recipe, dataset, seed), recipe, seed, dataset), None
+        except Exception as error:  # whatever it is, the other trainings go on and the study reports it
+            return None, _why(error)
+        finally:
+            gc.collect()  # models lie in cycles, and hold the images
 
 
-def run(names, dataset_name, seeds, jobs=1, scheduler=None):
+def run(names, dataset_name, seeds, jobs=None, scheduler=None):
     """Train what is not recorded yet, and record it.
 
     Args:
         names: keys of ``training.RECIPES``.
         dataset_name: of ``data.NAMES``.
         seeds: how many, from 0.
-        jobs: trainings at once; they share this machine's cores.
+        jobs: trainings at once; None for one on this machine, whose cores they share, and on a cluster for as many as
+            it has workers.
         scheduler: the address of a Dask scheduler, as ``tcp://host:port``; None for processes of this machine.
 
     Returns:
         What failed, twice: a dict from (name, seed) to the reason.
+
+    Raises:
+        StudyError: the cluster's scheduler or all of its workers are gone. What was finished is recorded.
     """
     recorded = {(name, r.seed) for name in names for r in records.find(training.RECIPES[name], dataset_name)}
     planned = [(name, seed) for seed in range(seeds) for name in names]
-    waiting = deque(pair for pair in planned if pair not in recorded)
-    tries, failures = Counter(), {}
-    with tqdm(total=len(planned), initial=len(planned) - len(waiting), unit="run") as bar, _backend(scheduler):
-        while waiting:
-            for pair, entry, why in _train_all(waiting, tries, dataset_name, jobs):
+    left = [pair for pair in planned if pair not in recorded]
+    place = _ThisMachine(jobs) if scheduler is None else _Cluster(scheduler, jobs)
+    with place, tqdm(total=len(planned), initial=len(planned) - len(left), unit="run") as bar:
+        # What fails is tried once more, alone: a worker that dies takes along what is trained beside it.
+        for at_once in (place.jobs, 1):
+            failures = {}
+            for pair, entry, why in _try(left, at_once, dataset_name, place):
                 if entry:
                     records.add(entry, dataset_name)
                     bar.update()
-                elif tries[pair] < TRIES:
-                    waiting.append(pair)
                 else:
                     failures[pair] = why
+            left = list(failures)
     return failures
 
 
-def _train_all(waiting, tries, dataset_name, jobs):
-    """Yield what ``train`` returns for each pair waiting, as it comes; of a worker that died, its pairs as failed."""
-    threads, in_flight = max(1, joblib.cpu_count() // jobs), []
+def _try(pairs, at_once, dataset_name, place):
+    """Yield each pair, its entry or None, and why it failed or None, as they come."""
+    pairs, in_flight = iter(pairs), {}
+    while True:
+        # No more is handed out than is being worked at: what a dead worker takes along is little.
+        for name, seed in islice(pairs, at_once - len(in_flight)):
+            in_flight[place.submit(name, dataset_name, seed)] = name, seed
+        if not in_flight:
+            return
+        finished = wait(in_flight, LOOK_SECONDS, FIRST_COMPLETED).done
+        for future in finished:
+            yield in_flight.pop(future), *_outcome(future)
+        if not finished:
+            place.look()
 
-    def tasks():
-        while waiting:
-            pair = waiting.popleft()
-            in_flight.append(pair)
-            tries[pair] += 1
-            yield joblib.delayed(train)(pair[0], dataset_name, pair[1], threads)
 
-    # No more is handed out than is being worked at, so that what a dead worker takes along is known.
-    parallel = joblib.Parallel(jobs, return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)
+def _outcome(future):
+    """What ``train`` returned, or None and how its worker ended."""
     try:
-        for pair, entry, why in parallel(tasks()):
-            in_flight.remove(pair)
-            yield pair, entry, why
-    except BrokenProcessPool as error:
-        for pair in in_flight:
-            yield pair, None, f"its worker process died: {type(error).__name__}"
+        return future.result()
+    except CancelledError:
+        raise StudyError(f"the cluster's scheduler is gone; {RESUME}") from None
+    except Exception as error:
+        return None, _why(error)
 
 
-@contextlib.contextmanager
-def _backend(scheduler):
-    """Where joblib sends the trainings."""
-    if scheduler is None:
-        with joblib.parallel_config("loky"):
+def _why(error):
+    return f"{type(error).__name__}: {error}"
+
+
+class _ThisMachine(contextlib.AbstractContextManager):
+    """Processes of joblib's loky."""
+
+    def __init__(self, jobs):
+        self.jobs, self.threads = jobs or 1, max(1, joblib.cpu_count() // (jobs or 1))
+
+    def submit(self, *task):
+        """Start ``train``: a future. The death of one process ends all of them; then this starts others."""
+        return get_reusable_executor(self.jobs).submit(train, *task, self.threads)
+
+    def look(self):
+        """Nothing to see: a process that dies ends its future."""
+
+    def __exit__(self, *_):
+        get_reusable_executor(self.jobs).shutdown(kill_workers=True)
+
+
+class _Cluster(contextlib.AbstractContextManager):
+    """The Dask cluster with that scheduler, which itself gives the tasks of a worker that died to another one."""
+
+    def __init__(self, address, jobs):
+        from distributed import Client
+
+        self.address = address
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # StudyError says what is lost, once
+        with self._or_study_error():
+            self.client = Client(address)
+            self.look()
+            self.jobs = jobs or len(self.client.nthreads())
+        self.executor = self.client.get_executor(pure=False)  # a key each: what failed is not remembered
+
+    def submit(self, *task):
+        """Start ``train``: a future, cancelled where the scheduler goes."""
+        return self.executor.submit(train, *task)
+
+    def look(self):
+        """Wait until there is a worker, for the scheduler would wait for ever."""
+        with self._or_study_error():
+            self.client.wait_for_workers(1, WORKER_SECONDS)
+
+    def __exit__(self, *_):
+        self.executor.shutdown(wait=False)
+        self.client.close()
+
+    @contextlib.contextmanager
+    def _or_study_error(self):
+        try:
             yield
-        return
-    from distributed import Client
+        except OSError as error:  # TimeoutError is one
+            raise StudyError(f"the cluster at {self.address}: {_why(error)}; {RESUME}") from error
 
-    with Client(scheduler), joblib.parallel_config("dask"):
-        yield
+
+def _positive(text):
+    if not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 1")
+    return int(text)
 
 
 def main():
@@ -116,11 +193,17 @@ def main():
     parser = argparse.ArgumentParser(description="Train recipes with many seeds and record the results.")
     parser.add_argument("dataset", choices=data.NAMES)
     parser.add_argument("--recipes", nargs="+", choices=training.RECIPES, default=list(training.RECIPES))
-    parser.add_argument("--seeds", type=int, default=5, help="how many, from 0 (default: 5)")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at once (default: 1)")
+    parser.add_argument("--seeds", type=_positive, default=5, help="how many, from 0 (default: 5)")
+    parser.add_argument("--jobs", type=_positive, help="trainings at once (default: 1; on a cluster, its workers)")
     parser.add_argument("--scheduler", help="of a Dask cluster, tcp://host:port (default: this machine's processes)")
     options = parser.parse_args()
-    failures = run(options.recipes, options.dataset, options.seeds, options.jobs, options.scheduler)
+    try:
+        failures = run(options.recipes, options.dataset, options.seeds, options.jobs, options.scheduler)
+    except KeyboardInterrupt:
+        print(f"interrupted; {RESUME}", file=sys.stderr)
+        sys.exit(130)  # as shells count an end by Ctrl-C
+    except (StudyError, records.RecordsError) as error:
+        sys.exit(str(error))
     planned = len(options.recipes) * options.seeds
     print(f"{planned} planned, {planned - len(failures)} recorded, {len(failures)} failed")
     if failures:
@@ -128,4 +211,6 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    from labcode import study  # under this name the workers find what they are sent
+
+    study.main()

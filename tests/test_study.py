@@ -1,5 +1,6 @@
-"""A study of many seeds: on this machine and on a real Dask cluster, with workers that die."""
+"""A study of many seeds: on this machine and on a real Dask cluster, with workers that die or never end."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,15 +8,32 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import joblib
 import psutil
 import pytest
-from joblib.externals.loky import get_reusable_executor
+from distributed import Client
 
 from labcode import records, study, training
 
 SEEDS = 4
+BAD = 1  # the seed whose training goes wrong where a test says so
 PATIENCE = 120  # seconds until a test that waits for another process gives up
+# What a worker runs when it starts, by Python's own hook: from then on the bad seed's training does this.
+BAD_TRAINING = """
+import os, time
+from labcode import training
+
+def train(recipe, dataset, seed, found=training.train):
+    if seed == {bad}:
+        {deed}
+    return found(recipe, dataset, seed)
+
+training.train = train
+"""
+# The command line, recording in the folder that is named first.
+MAIN = "import sys; from labcode import records, study; records.RESULTS = records.Path(sys.argv.pop(1)); study.main()"
 
 
 @pytest.fixture(autouse=True)
@@ -24,18 +42,42 @@ def own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("LABCODE_CACHE", str(tmp_path / "store"))
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
     monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
-    get_reusable_executor().shutdown()  # its processes have the environment of an earlier test
-    yield
-    get_reusable_executor().shutdown()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A store that has the Runs of these seeds: a study that finds them there needs no TensorFlow."""
+    store = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABCODE_CACHE", str(store))
+        patch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+        patch.setattr(records, "RESULTS", store / "results")
+        assert study.run(["fc"], "mnist-5k", SEEDS) == {}
+    return store
+
+
+@pytest.fixture
+def bad_training(trained, tmp_path, monkeypatch):
+    """Call it with what the bad seed's training shall do in a worker; all others are found."""
+    monkeypatch.setenv("LABCODE_CACHE", str(trained))
+
+    def arrange(deed):
+        (tmp_path / "sitecustomize.py").write_text(BAD_TRAINING.format(bad=BAD, deed=deed), "utf-8")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+    return arrange
 
 
 @pytest.fixture
 def processes():
-    """Processes that a test starts; none outlives it."""
+    """Processes that a test starts; neither they nor what they started outlives it."""
     started = []
     yield started
     for process in started:
-        process.kill()
+        if process.poll() is None:
+            for child in [*psutil.Process(process.pid).children(recursive=True), process]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
         process.wait()
 
 
@@ -54,12 +96,13 @@ def wait_until(condition):
     raise AssertionError("waited in vain")
 
 
-def kill_once_there_are(count, find_victim):
-    """In a thread: kill the process that ``find_victim`` returns, as soon as there are so many records."""
+def kill_once_there_are(count, *victims):
+    """In a thread: kill these processes, each an id or what finds it, as soon as there are so many records."""
 
     def kill():
         wait_until(lambda: len(recorded()) >= count)
-        os.kill(find_victim(), signal.SIGKILL)
+        for victim in victims:
+            os.kill(victim() if callable(victim) else victim, signal.SIGKILL)
         killed.set()
 
     killed = threading.Event()
@@ -74,17 +117,32 @@ def training_worker():
     return max(workers, key=lambda child: child.create_time()).pid
 
 
-def start_cluster(processes):
-    """A Dask scheduler and two worker processes, of one thread each; the scheduler's address."""
+def start_cluster(processes, *options):
+    """A Dask scheduler and two workers, of one thread each; the scheduler's address."""
     file = records.RESULTS.parent / "scheduler.json"
     log = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": records.RESULTS.parent}
     dask = [sys.executable, "-m", "dask"]
-    options = ["--port", "0", "--no-dashboard", "--host", "127.0.0.1", "--scheduler-file", str(file)]
-    processes.append(subprocess.Popen([*dask, "scheduler", *options], **log))
-    address = wait_until(lambda: file.exists() and file.stat().st_size and json.loads(file.read_text())["address"])
-    worker = [*dask, "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    scheduler = ["--port", "0", "--no-dashboard", "--host", "127.0.0.1", "--scheduler-file", str(file)]
+    processes.append(subprocess.Popen([*dask, "scheduler", *scheduler], **log))
+    worker = [*dask, "worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard", *options]
+    wait_until(lambda: file.exists() and file.stat().st_size)
     processes += [subprocess.Popen(worker, **log) for _ in range(2)]
-    return address
+    with Client(scheduler_file=str(file)) as client:
+        client.wait_for_workers(2, PATIENCE)
+    return json.loads(file.read_text("utf-8"))["address"]
+
+
+def start_study(processes, *options):
+    """The command line in a process of its own, with a process group of its own as a terminal gives it."""
+    command = [sys.executable, "-c", MAIN, str(records.RESULTS), "mnist-5k", *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes.append(subprocess.Popen(command, start_new_session=True, **pipes))
+    return processes[-1]
+
+
+def beside_the_bar(errors):
+    """The lines of what a process wrote to stderr that are no progress bar."""
+    return [line for line in errors.splitlines() if line and "run/s]" not in line and "s/run]" not in line]
 
 
 def test_what_fails_is_tried_twice_and_reported_and_the_rest_goes_on(monkeypatch, tmp_path, capsys):
@@ -97,8 +155,10 @@ def test_what_fails_is_tried_twice_and_reported_and_the_rest_goes_on(monkeypatch
         assert f"fc, seed {seed}: DataError" in str(end.value) and "MNIST_DIR" in str(end.value)
 
 
-def test_a_study_goes_on_where_it_was_and_survives_a_dead_worker(tmp_path):
-    assert study.run(["fc"], "mnist-5k", 1, jobs=2) == {}
+def test_a_study_goes_on_where_it_was_and_survives_a_dead_worker(trained, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("LABCODE_CACHE", str(trained))
+        assert study.run(["fc"], "mnist-5k", 1) == {}
     first = recorded()
     killed = kill_once_there_are(2, training_worker)
     assert study.run(["fc"], "mnist-5k", SEEDS, jobs=2) == {}
@@ -106,16 +166,98 @@ def test_a_study_goes_on_where_it_was_and_survives_a_dead_worker(tmp_path):
     histories = [json.dumps(history) for history, _ in recorded().values()]
     assert len(set(histories)) == SEEDS, "each seed gives other numbers"
     folders = [path for path in (tmp_path / "store" / "runs").iterdir() if (path / "manifest.json").exists()]
-    assert len(folders) == SEEDS, "what was recorded is not trained again"
+    assert len(folders) == SEEDS - 1, "what was recorded is not trained again"
 
 
-def test_a_cluster_that_loses_a_worker_gives_the_bits_of_this_machine(processes, tmp_path, monkeypatch):
-    address = start_cluster(processes)
-    killed = kill_once_there_are(1, lambda: processes[-1].pid)
-    assert study.run(["fc"], "mnist-5k", SEEDS, jobs=2, scheduler=address) == {}
-    assert killed.is_set() and recorded().keys() == set(range(SEEDS))
+@pytest.mark.parametrize("where", ["here", "cluster"])
+def test_a_training_that_kills_its_worker_each_time_fails_alone(where, bad_training, processes, monkeypatch):
+    bad_training("os.kill(os.getpid(), 9)")
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    address = start_cluster(processes) if where == "cluster" else None
+    failures = study.run(["fc"], "mnist-5k", SEEDS, jobs=2, scheduler=address)
+    assert failures.keys() == {("fc", BAD)} and recorded().keys() == set(range(SEEDS)) - {BAD}
+    assert {"here": "TerminatedWorkerError", "cluster": "KilledWorker"}[where] in failures["fc", BAD]
+
+
+def test_a_scheduler_that_is_gone_ends_the_study_with_one_line(bad_training, processes):
+    bad_training("time.sleep(3600)")
+    address = start_cluster(processes, "--no-nanny")
+    process = start_study(processes, "--recipes", "fc", "--seeds", str(SEEDS), "--scheduler", address)
+    wait_until(lambda: len(recorded()) == SEEDS - 1)
+    processes[0].kill()
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1 and recorded().keys() == set(range(SEEDS)) - {BAD}
+    assert beside_the_bar(errors) == [f"the cluster's scheduler is gone; {study.RESUME}"]
+
+
+def test_a_cluster_without_workers_ends_the_study(bad_training, processes, monkeypatch):
+    bad_training("time.sleep(3600)")
+    monkeypatch.setattr(study, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(study, "WORKER_SECONDS", 1)
+    address = start_cluster(processes, "--no-nanny")
+    killed = kill_once_there_are(SEEDS - 1, *[process.pid for process in processes[1:]])
+    with pytest.raises(study.StudyError, match=f"cluster at {address}: .*0/1 workers.*; {study.RESUME}"):
+        study.run(["fc"], "mnist-5k", SEEDS, scheduler=address)
+    assert killed.is_set() and recorded().keys() == set(range(SEEDS)) - {BAD}
+
+
+def test_a_cluster_that_loses_a_worker_gives_the_bits_of_this_machine(processes, trained, monkeypatch):
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 64)  # this machine's cores are not the cluster's
+    address = start_cluster(processes, "--no-nanny")
+    killed = kill_once_there_are(1, processes[-1].pid)
+    assert study.run(["fc"], "mnist-5k", SEEDS, scheduler=address) == {}
     by_cluster = recorded()
-    monkeypatch.setattr(records, "RESULTS", tmp_path / "here")
-    monkeypatch.setenv("LABCODE_CACHE", str(tmp_path / "another-store"))
-    assert study.run(["fc"], "mnist-5k", SEEDS, jobs=2) == {}
+    assert killed.is_set() and by_cluster.keys() == set(range(SEEDS))
+    threads = {record.made["threads"] for record in records.find(training.RECIPES["fc"], "mnist-5k")}
+    assert threads == {1}, "as many as a worker has"
+    monkeypatch.setattr(records, "RESULTS", trained / "results")
     assert recorded() == by_cluster
+
+
+def test_a_worker_of_many_threads_trains_one_at_a_time(monkeypatch):
+    busy = threading.Lock()
+
+    def alone(*_):
+        assert busy.acquire(blocking=False), "another one trains"
+        time.sleep(0.2)
+        busy.release()
+        raise ValueError("done")
+
+    monkeypatch.setattr(training, "train", alone)
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = pool.map(lambda seed: study.train("fc", "mnist-5k", seed, threads=1), range(2))
+    assert list(outcomes) == [(None, "ValueError: done")] * 2
+
+
+def test_the_same_study_twice_at_once_trains_and_records_a_seed_once(processes, tmp_path, monkeypatch):
+    monkeypatch.setenv("LABCODE_PROGRESS", str(tmp_path / "progress"))
+    studies = [start_study(processes, "--recipes", "fc", "--seeds", "1") for _ in range(2)]
+    for process in studies:
+        out, errors = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, out) == (0, "1 planned, 1 recorded, 0 failed\n"), errors
+    events = [json.loads(line)["text"] for line in (tmp_path / "progress").read_text("utf-8").splitlines()]
+    begun = [text for text in events if text.endswith("epoch 1 of 5")]
+    assert begun == ["fc on mnist-5k, seed 0: epoch 1 of 5"]
+    assert len(records.find(training.RECIPES["fc"], "mnist-5k")) == 1
+
+
+def test_ctrl_c_ends_all_processes_and_keeps_what_was_finished(bad_training, processes):
+    bad_training("time.sleep(3600)")
+    process = start_study(processes, "--recipes", "fc", "--seeds", str(SEEDS), "--jobs", "2")
+    wait_until(lambda: len(recorded()) == SEEDS - 1)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    out, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (130, "")
+    assert beside_the_bar(errors) == [f"interrupted; {study.RESUME}"]
+    assert workers and psutil.wait_procs(workers, timeout=5)[1] == []
+
+
+@pytest.mark.parametrize("option", ["--jobs", "--seeds"])
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many"])
+def test_a_count_below_one_is_refused(option, value, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["study", "mnist-5k", f"{option}={value}"])
+    with pytest.raises(SystemExit, match="2"):
+        study.main()
+    assert f"argument {option}: '{value}': expected a whole number of at least 1" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import contextlib
 import gc
 import logging
 import os
+import signal
 import sys
 import threading
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
@@ -138,13 +139,17 @@ class _ThisMachine(contextlib.AbstractContextManager):
 
     def submit(self, *task):
         """Start ``train``: a future. The death of one process ends all of them; then this starts others."""
-        return get_reusable_executor(self.jobs).submit(train, *task, self.threads)
+        return self._processes().submit(train, *task, self.threads)
 
     def look(self):
         """Nothing to see: a process that dies ends its future."""
 
     def __exit__(self, *_):
-        get_reusable_executor(self.jobs).shutdown(kill_workers=True)
+        self._processes().shutdown(kill_workers=True)
+
+    def _processes(self):
+        """They ignore Ctrl-C: it reaches this process too, which then ends them."""
+        return get_reusable_executor(self.jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
 
 
 class _Cluster(contextlib.AbstractContextManager):

@@ -243,7 +243,7 @@ def test_the_same_study_twice_at_once_trains_and_records_a_seed_once(processes, 
 
 
 def test_ctrl_c_ends_all_processes_and_keeps_what_was_finished(bad_training, processes):
-    bad_training("time.sleep(3600)")
+    bad_training("try: time.sleep(3600)\n        finally: os.write(2, b'a worker speaks of its end')")
     process = start_study(processes, "--recipes", "fc", "--seeds", str(SEEDS), "--jobs", "2")
     wait_until(lambda: len(recorded()) == SEEDS - 1)
     workers = psutil.Process(process.pid).children(recursive=True)

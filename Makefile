@@ -14,6 +14,9 @@ test: install
 record: install  # the outputs stored in the chapters, which the tests compare
 	$(IN_ENV) python book/_ext/record.py
 
+pdf: install  # the whole report as one PDF, printed by an installed Chromium
+	$(IN_ENV) python book/_ext/pdf.py
+
 study: install  # many seeds, recorded in results/; DATASET=mnist for all of MNIST, in half an hour
 	$(IN_ENV) python -m labcode.study $(or $(DATASET),mnist-5k)
 
@@ -32,4 +35,4 @@ clean: install
 	.venv/bin/python -m pip install --require-hashes -r requirements.lock
 	touch $@
 
-.PHONY: install book test record study clean
+.PHONY: install book test record pdf study clean

@@ -17,6 +17,9 @@ record: install  # the outputs stored in the chapters, which the tests compare
 pdf: install  # the whole report as one PDF, printed by an installed Chromium
 	$(IN_ENV) python book/_ext/pdf.py
 
+screenshots: install  # the README's pictures, taken from the built book
+	$(IN_ENV) python book/_ext/screenshots.py
+
 study: install  # many seeds, recorded in results/; DATASET=mnist for all of MNIST, in half an hour
 	$(IN_ENV) python -m labcode.study $(or $(DATASET),mnist-5k)
 
@@ -35,4 +38,4 @@ clean: install
 	.venv/bin/python -m pip install --require-hashes -r requirements.lock
 	touch $@
 
-.PHONY: install book test record pdf study clean
+.PHONY: install book test record pdf screenshots study clean

@@ -56,16 +56,17 @@
   const choice = make("fieldset", {}, make("legend", {}, "Network:"), ...data.networks.map(makeChoice));
 
   const cells = DIGITS.map((digit) => DIGITS.map((guess) => makeCell(digit, guess)));
-  const rows = cells.map((row, digit) => make("tr", {}, makeHeader("row", digit), ...row.map((cell) => make("td", {}, cell))));
+  const inCells = (buttons) => buttons.map((button) => make("td", {}, button));
+  const rows = cells.map((buttons, digit) => make("tr", {}, makeHeader("row", digit), ...inCells(buttons)));
   const columns = make("tr", {}, make("td"), ...DIGITS.map((digit) => makeHeader("col", digit)));
   const caption = make("caption");
-  const matrix = make("table", { class: "matrix", role: "grid" }, caption, make("thead", {}, columns), make("tbody", {}, ...rows));
+  const matrix = make("table", { role: "grid" }, caption, make("thead", {}, columns), make("tbody", {}, ...rows));
 
   const said = make("p", { "aria-live": "polite" }, "Choose a cell to see its digits. Arrow keys move, Enter opens.");
   const canvas = make("canvas", { width: SIDE, height: SIDE, role: "img" });
-  const names = data.networks.map(({ name }) => makeHeader("col", name));
+  const names = ["digit", ...data.networks.map(({ name }) => name)].map((name) => makeHeader("col", name));
   const answers = make("tbody");
-  const probabilities = make("table", {}, make("thead", {}, make("tr", {}, makeHeader("col", "digit"), ...names)), answers);
+  const probabilities = make("table", {}, make("thead", {}, make("tr", {}, ...names)), answers);
   const sort = makeButton("", reverse);
   const viewer = make(
     "div",
@@ -173,7 +174,8 @@
     const image = shown()[place];
     const answer = (each) => {
       const read = each.predicted[image];
-      return `${each.name}: ${read}, ${percent(each.probabilities[image][read])}, ${read === digit ? "right" : "wrong"}.`;
+      const confidence = percent(each.probabilities[image][read]);
+      return `${each.name}: ${read}, ${confidence}, ${read === digit ? "right" : "wrong"}.`;
     };
     const of = `${place + 1} of ${shown().length}`;
     const count = network.matrix[digit][guess];
@@ -217,5 +219,5 @@
 
   drawMatrix();
   rove(0, 0);
-  figure.prepend(make("div", { class: "mistakes" }, make("div", {}, choice, matrix), digits));
+  figure.prepend(make("div", { class: "mistakes" }, make("div", { class: "matrix" }, choice, matrix), digits));
 })();

@@ -153,8 +153,11 @@ def test_it_fits_the_window(open_page, book, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     within = "[...document.querySelectorAll('.mistakes *')].map((e) => e.getBoundingClientRect().right)"
     assert max(page.evaluate(within)) <= width
-    heights = "[...document.querySelectorAll('.mistakes button')].map((e) => Math.min(e.offsetWidth, e.offsetHeight))"
-    assert min(page.evaluate(heights)) >= 24, "large enough for a finger"
+    sizes = "[...document.querySelectorAll('.mistakes button')].map((e) => Math.min(e.offsetWidth, e.offsetHeight))"
+    assert min(page.evaluate(sizes)) >= 24, "large enough for a finger"
+    longest = cell(page, 1, 1)
+    longest.evaluate("button => button.textContent = 1135")
+    assert longest.evaluate("button => button.scrollWidth <= button.clientWidth"), "all of MNIST has 1,135 ones"
 
 
 def test_the_picture_stays_on_paper_and_without_scripts(open_page, book):

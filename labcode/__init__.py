@@ -16,6 +16,7 @@ claims          what the original report said, and whether it holds
 scoreboard      how that is printed
 measurements    what this build measured for each claim
 publish         files beside the built pages
+weights         the trained weights as such files
 provenance      with what something is computed
 records         what is kept of many seeds, in ``results/``
 study           trains many seeds, side by side

@@ -163,6 +163,8 @@ class Build:
         if exception is None and self.dataset:
             for name, content in self.published().items():
                 write_bytes(Path(app.outdir) / name, content)
+            for docname, chapter in self.chapters.items():  # instead of the source, at the theme's button
+                write(Path(app.outdir) / "_sources" / f"{docname}.ipynb", nbformat.writes(chapter.as_executed()))
             write(self.pages, json.dumps({"dataset": self.dataset, "dates": self.dates()}, indent=1))
 
     def published(self):
@@ -290,6 +292,17 @@ class Chapter:
                 cells.append(cell)
         provenance = f"```{{container}} provenance\n{self.provenance()}\n```"
         notebook.cells = [*cells, nbformat.v4.new_markdown_cell(provenance)]
+        return notebook
+
+    def as_executed(self):
+        """The source notebook with the kept outputs, and with the parameters that were set: to read or to run."""
+        notebook, outputs = deepcopy(self.notebook), iter(code_cells(self.kept))
+        for cell in code_cells(notebook):
+            executed = next(outputs)
+            cell.outputs, cell.execution_count = executed.outputs, executed.execution_count
+        injected = [cell for cell in self.kept.cells if has_tag(cell, "injected-parameters")]
+        after_parameters = notebook.cells.index(next(c for c in notebook.cells if has_tag(c, "parameters"))) + 1
+        notebook.cells[after_parameters:after_parameters] = injected
         return notebook
 
     def provenance(self):

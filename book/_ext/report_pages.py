@@ -1,9 +1,15 @@
 """A Sphinx extension for what the report's pages need beyond their theme."""
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.errors import ExtensionError
+
 
 def setup(app):
     """Connect to Sphinx's events, in the order in which a build meets them."""
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_display, None))
     app.connect("config-inited", leave_out_thebe)
+    app.connect("html-page-context", finish_page)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -15,3 +21,33 @@ def leave_out_thebe(app, config):
         for listener in list(app.events.listeners[event]):
             if listener.handler.__module__ == "sphinx_thebe":
                 app.disconnect(listener.id)
+
+
+def write_formula(translator, node):
+    """Write a formula in a sentence as MathML, which browsers draw and screen readers read without any script."""
+    translator.body.append(as_mathml(node))
+    raise nodes.SkipNode
+
+
+def write_display(translator, node):
+    """Write a formula on a line of its own."""
+    translator.body.append(f'<div class="math" tabindex="0">{as_mathml(node, as_block=True)}</div>')
+    raise nodes.SkipNode
+
+
+def as_mathml(node, **options):
+    """The MathML of a node's LaTeX."""
+    try:
+        return tex2mathml(node.astext(), **options)
+    except SyntaxError as error:
+        raise ExtensionError(f"{node.astext()!r}: {error}. Write the formula with what docutils can read.") from error
+
+
+def finish_page(app, pagename, templatename, context, doctree):
+    """On a chapter's page, name empty table heads plain cells, as screen readers need, and offer what was executed."""
+    if doctree is None or not context.get("sourcename", "").endswith(".ipynb"):
+        return
+    body = context["body"].replace('<th class="head"><p></p></th>', "<td></td>")
+    notebook = context["pathto"](f"_sources/{context['sourcename']}", resource=True)
+    link = f'<a href="{notebook}" download>This chapter as it was executed (.ipynb)</a>'
+    context["body"] = f'{body}\n<p class="download">{link}</p>'

@@ -20,6 +20,7 @@ weights         the trained weights as such files
 provenance      with what something is computed
 records         what is kept of many seeds, in ``results/``
 study           trains many seeds, side by side
+web             the networks as the drawing page has them
 plots           draws on the Axes it is given
 ==============  ==========================================================================
 """

@@ -38,15 +38,19 @@ var labcodeNetwork = (() => {
   }
 
   function decode(text) {
-    return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const letters = atob(text);
+    const bytes = new Uint8Array(letters.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
+    return bytes;
   }
 
   function crc32(bytes) {
+    const table = new Int32Array(256).map((_, byte) => {
+      for (let bit = 0; bit < 8; bit++) byte = (byte >>> 1) ^ (byte & 1 ? 0xedb88320 : 0);
+      return byte;
+    });
     let crc = -1;
-    for (const byte of bytes) {
-      crc ^= byte;
-      for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
-    }
+    for (let i = 0; i < bytes.length; i++) crc = (crc >>> 8) ^ table[(crc ^ bytes[i]) & 255];
     return (crc ^ -1) >>> 0;
   }
 
@@ -62,7 +66,7 @@ var labcodeNetwork = (() => {
     const codes = new Int8Array(take(reader, size).buffer);
     const scales = new Float32Array(take(reader, 4 * outputs).buffer);
     const bias = new Float32Array(take(reader, 4 * outputs).buffer);
-    return { kernel: Float32Array.from(codes, (code, i) => code * scales[i % outputs]), bias };
+    return { kernel: new Float32Array(codes).map((code, i) => code * scales[i % outputs]), bias };
   }
 
   /* The layers. Each takes and returns { height, width, channels, values }. */
@@ -178,7 +182,8 @@ var labcodeNetwork = (() => {
       const scaled = stroke.map(([x, y]) => [(x - left) * scale, (y - top) * scale]);
       scaled.forEach((point, i) => drawSegment(ink, scaled[Math.max(0, i - 1)], point, PEN * scale));
     }
-    return centred(greyLevels(ink));
+    const inked = [right - left, bottom - top].map((size) => Math.min(BOX, Math.ceil((size * scale) / FINE)));
+    return centred(greyLevels(ink), inked);
   }
 
   function min(values) {
@@ -216,17 +221,21 @@ var labcodeNetwork = (() => {
     return grey;
   }
 
-  /* The 28x28 image whose centre of mass lies in the pixel right of and below the middle, as that of MNIST's digits. */
-  function centred(grey) {
+  /* The 28x28 image whose centre of mass lies in the pixel right of and below the middle, as that of MNIST's digits,
+     or as near to it as the ink, so many pixels wide and high, can come without leaving the image. */
+  function centred(grey, inked) {
     let [mass, x, y] = [0, 0, 0];
     grey.forEach((value, at) => {
       mass += value;
       x += value * ((at % BOX) + 0.5);
       y += value * (Math.floor(at / BOX) + 0.5);
     });
-    const [left, top] = [x, y].map((sum) => Math.min(28 - BOX, Math.max(0, 14 - Math.floor(sum / mass))));
+    const move = (sum, axis) => Math.min(28 - inked[axis], Math.max(0, 14 - Math.floor(sum / mass)));
+    const [left, top] = [x, y].map(move);
     const image = new Float32Array(28 * 28);
-    grey.forEach((value, at) => (image[(top + Math.floor(at / BOX)) * 28 + left + (at % BOX)] = value));
+    grey.forEach((value, at) => {
+      if (value > 0) image[(top + Math.floor(at / BOX)) * 28 + left + (at % BOX)] = value;
+    });
     return image;
   }
 

@@ -1,0 +1,282 @@
+"""The drawing page in a browser: it computes what Keras does, answers to every way of drawing, and says its faults.
+
+``prepare`` is what ``book/_static/network.js`` does to a drawing, written a second time, in NumPy.
+"""
+
+import base64
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from labcode import data, fitting, models, training, web
+
+PEN = 0.045
+STROKES = {
+    "seven": [[[0.2, 0.2], [0.8, 0.2], [0.4, 0.9]], [[0.35, 0.5], [0.7, 0.5]]],
+    "small four in a corner": [[[0.05, 0.05], [0.02, 0.2], [0.15, 0.2]], [[0.12, 0.03], [0.13, 0.3]]],
+    "dot": [[[0.6, 0.3]]],
+    "dot drawn twice": [[[0.5, 0.5], [0.5, 0.5]]],
+    "line from edge to edge": [[[0, 0.97], [1, 1]]],
+    "heavy left, thin right": [[[0.1, y / 20] for y in range(20)], [[0.15, y / 20] for y in range(20)], [[0.9, 0.5]]],
+    "scribble": np.random.default_rng(0).random((4, 50, 2)).tolist(),
+    "spiral": [[[0.5 + t / 200 * np.cos(t / 7), 0.5 + t / 200 * np.sin(t / 7)] for t in range(99)]],
+}
+
+
+def prepare(strokes):
+    """The image (28, 28) float32 of a drawing."""
+    points = np.array([point for stroke in strokes for point in stroke])
+    low, high = points.min(axis=0) - PEN, points.max(axis=0) + PEN
+    scale = 160 / (high - low).max()
+    at = np.stack(np.meshgrid(*[np.arange(160) + 0.5] * 2), axis=-1)
+    ink = np.zeros((160, 160), bool)
+    for stroke in strokes:
+        scaled = (np.array(stroke) - low) * scale
+        for start, end in zip([scaled[0], *scaled], scaled, strict=False):
+            way = end - start
+            length = way[0] * way[0] + way[1] * way[1]
+            along = ((at - start) * way).sum(axis=-1) / length if length else np.zeros((160, 160))
+            off = at - start - np.clip(along, 0, 1)[..., np.newaxis] * way
+            ink |= (off * off).sum(axis=-1) <= (PEN * scale) ** 2
+    grey = ink.reshape(20, 8, 20, 8).mean(axis=(1, 3))
+    centre = [grey.sum(axis=axis) @ (np.arange(20) + 0.5) / grey.sum() for axis in (1, 0)]
+    width, height = (int(min(20, np.ceil(size * scale / 8))) for size in high - low)
+    top, left = (int(np.clip(14 - np.floor(c), 0, 28 - size)) for c, size in zip(centre, (height, width), strict=True))
+    image = np.zeros((28, 28), np.float32)
+    image[top : top + height, left : left + width] = grey[:height, :width]
+    return image
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("mnist-5k")
+
+
+@pytest.fixture(scope="module")
+def runs(book, digits):
+    """The Runs whose networks the page has: the build of the book has trained them."""
+    return {name: training.train(training.RECIPES[name], digits, 0) for name in ("fc", "cnn")}
+
+
+@pytest.fixture(scope="module")
+def rounded(runs):
+    """What the rounded networks answer to images, computed by Keras: a function of the name and the images."""
+    networks = {name: models.BUILDERS[name]() for name in runs}
+    for name, network in networks.items():
+        network.set_weights(web.rounded(runs[name].weights))
+    return lambda name, images: networks[name].predict(images, batch_size=fitting.PREDICT_BATCH, verbose=0)
+
+
+@pytest.fixture
+def drawing(page, book):
+    """The drawing page, opened from disk."""
+    page.goto(f"{book.as_uri()}/book/10_draw.html")
+    return page
+
+
+PREDICT_ALL = """([name, text]) => {
+    const { networks } = labcodeNetwork.load(labcodeWeights, labcodeWeights.checksum);
+    const pixels = Float32Array.from(atob(text), (letter) => letter.charCodeAt(0) / 255);
+    const answers = [], times = [];
+    for (let at = 0; at < pixels.length; at += 784) {
+        const begun = performance.now();
+        answers.push(...labcodeNetwork.forward(networks[name], pixels.slice(at, at + 784)).probabilities.values);
+        times.push(performance.now() - begun);
+    }
+    return [answers, times.sort((a, b) => a - b)[times.length >> 1]];
+}"""
+
+
+@pytest.mark.parametrize("name", ["fc", "cnn"])
+def test_a_thousand_test_images_get_keras_s_probabilities(name, drawing, digits, runs, rounded):
+    pixels = base64.b64encode(np.rint(255 * digits.test_images).astype(np.uint8).tobytes()).decode()
+    answers, median = drawing.evaluate(PREDICT_ALL, [name, pixels])
+    computed, original = np.reshape(answers, (1000, 10)), runs[name].probabilities
+    expected = rounded(name, digits.test_images)
+    assert np.abs(computed - expected).max() < 1e-4, "the same arithmetic"
+    assert np.array_equal(computed.argmax(axis=1), expected.argmax(axis=1))
+    _, _, other_answers, by_rounding = web.agreement(original, expected, digits.test_labels)
+    assert np.abs(computed - original).max() < by_rounding + 1e-4 and by_rounding < 0.05, "off by rounding alone"
+    assert (computed.argmax(axis=1) != original.argmax(axis=1)).sum() == other_answers <= 3
+    assert median < 50, "milliseconds"
+
+
+def test_the_preparation_is_python_s(drawing):
+    for name, strokes in STROKES.items():
+        found = drawing.evaluate("(strokes) => Array.from(labcodeNetwork.prepare(strokes))", strokes)
+        assert np.array_equal(np.reshape(found, (28, 28)), prepare(strokes)), name
+    assert drawing.evaluate("labcodeNetwork.prepare([])") is None
+
+
+@pytest.mark.parametrize("name", STROKES)
+def test_a_drawing_is_prepared_as_the_digits_of_the_data_set_are(name, digits):
+    image = prepare(STROKES[name])
+    for picture in (image, digits.test_images[0, ..., 0]):
+        inked = [np.flatnonzero(picture.any(axis=axis)) for axis in (0, 1)]
+        assert max(np.ptp(each) + 1 for each in inked) == 20
+        centre = [picture.sum(axis=axis) @ (np.arange(28) + 0.5) / picture.sum() for axis in (0, 1)]
+        for at, ink in zip(centre, inked, strict=True):
+            assert int(at) == 14 or {0, 27} & set(ink), "or as near as the edge lets it"
+
+
+def points_on(paper):
+    """The seven's strokes in the window's coordinates: a list of (x, y) for each stroke."""
+    paper.scroll_into_view_if_needed()
+    box = paper.bounding_box()
+    return [[(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in each] for each in STROKES["seven"]]
+
+
+def draw_with_mouse(page, paper, kind="mouse"):
+    session = page.context.new_cdp_session(page)
+    for stroke in points_on(paper):
+        for (x, y), event in zip(
+            [*stroke, stroke[-1]], ["Pressed", *["Moved"] * (len(stroke) - 1), "Released"], strict=True
+        ):
+            fields = {"x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1, "pointerType": kind}
+            session.send("Input.dispatchMouseEvent", {"type": f"mouse{event}", **fields})
+
+
+def draw_with_pen(page, paper):
+    draw_with_mouse(page, paper, "pen")
+
+
+def draw_with_finger(page, paper):
+    session = page.context.new_cdp_session(page)
+    for stroke in points_on(paper):
+        for (x, y), event in zip([*stroke, stroke[-1]], ["Start", *["Move"] * (len(stroke) - 1), "End"], strict=True):
+            points = [] if event == "End" else [{"x": x, "y": y}]
+            session.send("Input.dispatchTouchEvent", {"type": f"touch{event}", "touchPoints": points})
+
+
+def draw_with_keys(page, paper):
+    """Two strokes from the middle: a bar, and from its right end down."""
+    paper.focus()
+    keys = ["ArrowUp"] * 8 + ["ArrowLeft"] * 6 + ["Space"] + ["ArrowRight"] * 12 + ["Space", "Space"]
+    for key in keys + ["ArrowDown", "ArrowLeft", "ArrowDown"] * 6 + ["Space"]:
+        paper.press(key)
+    assert page.locator("#draw-place").inner_text() == "Pen up, row 19, column 15."
+
+
+WAYS = {"mouse": draw_with_mouse, "pen": draw_with_pen, "finger": draw_with_finger, "keys": draw_with_keys}
+
+
+def shown(page):
+    """What the page shows: the answer and confidence of each network on its card, and the table's two columns."""
+    cards = {name: page.locator(f"p.draw-{name}").inner_text().split("\n") for name in ("fc", "cnn")}
+    return cards, {name: page.locator(f"td.draw-{name} .draw-number").all_inner_texts() for name in cards}
+
+
+# the grey levels of the picture that the networks see, 0 to 255
+SEEN = """Array.from(document.getElementById("draw-seen").getContext("2d").getImageData(0, 0, 28, 28).data)
+    .filter((_, i) => i % 4 === 0)"""
+
+
+def percents(probabilities):
+    return [f"{100 * probability:.1f} %" for probability in probabilities]
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("way", WAYS)
+def test_both_networks_answer_to_each_way_of_drawing(way, width, open_page, book, served, rounded):
+    page = open_page(viewport={"width": width, "height": 800}, has_touch=way == "finger")
+    page.goto(f"{book.as_uri() if width == 360 else served}/book/10_draw.html")
+    said, paper = page.locator("#draw-said"), page.locator("#draw-paper")
+    assert said.inner_text() == "Nothing is drawn yet." and shown(page)[0]["fc"][1] == "–"
+    assert paper.bounding_box()["width"] >= 250, "room for a thumb"
+    WAYS[way](page, paper)
+    page.wait_for_function("document.getElementById('draw-said').innerText.startsWith('Your drawing')")
+    image = page.evaluate(SEEN)
+    assert 30 < np.sum(image) / 255 < 250, "ink as of a digit"
+    cards, columns = shown(page)
+    for name, column in columns.items():
+        of_picture = rounded(name, np.reshape(image, (1, 28, 28, 1)).astype(np.float32) / 255)[0]
+        page_says = np.array([float(text.split()[0]) for text in column]) / 100
+        assert np.abs(page_says - of_picture).max() < 0.02, "the picture on the page has whole grey levels"
+        largest = int(page_says.argmax())
+        assert cards[name] == [name.upper(), str(largest), column[largest]]
+        assert f"{name.upper()} reads {largest}, {column[largest]}" in said.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out"
+
+    before = page.evaluate(SEEN)
+    page.get_by_role("button", name="Undo").click()
+    page.wait_for_function(f"(before) => ({SEEN}).join() !== before.join()", arg=before)
+    assert said.inner_text().startswith("Your drawing"), "of the first stroke"
+    page.get_by_role("button", name="Undo" if width == 360 else "Clear").click()
+    page.wait_for_function("document.getElementById('draw-said').innerText === 'Nothing is drawn yet.'")
+    assert shown(page)[0] == {"fc": ["FC", "–"], "cnn": ["CNN", "–"]}
+
+
+def test_test_digits_can_be_taken_with_the_keyboard(drawing, digits, runs, rounded):
+    picked = web.choose_digits(digits.test_labels, *(run.probabilities for run in runs.values()))
+    buttons = drawing.get_by_role("group", name="Test digits").get_by_role("button")
+    assert buttons.count() == len(picked) > 10
+    expected = {name: rounded(name, digits.test_images[picked]) for name in runs}
+    for number in (0, 9, len(picked) - 1):
+        label = digits.test_labels[picked[number]]
+        buttons.nth(number).focus()
+        drawing.keyboard.press("Enter")
+        drawing.wait_for_function(
+            "(label) => document.getElementById('draw-said').innerText.includes(`labelled ${label}.`)", arg=int(label)
+        )
+        cards, _ = shown(drawing)
+        for name, probabilities in expected.items():
+            answer = probabilities[number].argmax()
+            assert cards[name] == [name.upper(), str(answer), percents(probabilities[number])[answer]]
+            assert (answer == label) == (name == "cnn" or number < 10)
+
+
+FAULTS = {
+    "missing": (lambda script, other: None, "missing or cut short"),
+    "empty": (lambda script, other: b"", "missing or cut short"),
+    "cut": (lambda script, other: script[:-1000], "missing or cut short"),
+    "altered": (lambda script, other: re.sub(rb'("bytes": ".{1000})(.)', alter, script), "damaged"),
+    "another format": (lambda script, other: script.replace(b'"format": 1', b'"format": 2'), "format 2"),
+    "another build": (lambda script, other: other, "another build"),
+}
+
+
+def alter(match):
+    """Another letter in place of the last one."""
+    return match[1] + (b"A" if match[2] != b"A" else b"B")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_without_this_build_s_weights_there_is_a_message_and_no_answer(fault, browser, book, tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "_static").symlink_to(book / "_static")
+    shutil.copy(book / "book" / "10_draw.html", tmp_path / "book")
+    script = (book / "draw-weights.js").read_bytes()
+    other, _ = web.script({"fc": models.build_fc()}, {}, np.zeros((0, 28, 28, 1)), [])
+    make, expected = FAULTS[fault]
+    faulty = make(script, other)
+    assert faulty != script
+    if faulty is not None:
+        (tmp_path / "draw-weights.js").write_bytes(faulty)
+    page = browser.new_page()
+    page.goto(f"{tmp_path.as_uri()}/book/10_draw.html")
+    message = page.locator("#draw").get_by_role("alert").inner_text()
+    assert message.startswith("The networks cannot answer here. The file draw-weights.js") and expected in message
+    assert page.locator("#draw > *").count() == 1, "nothing to draw on, no answer"
+    page.close()
+
+
+def test_without_scripts_and_in_print_a_figure_stands_in_its_place(open_page, book):
+    page = open_page(java_script_enabled=False)
+    page.goto(f"{book.as_uri()}/book/10_draw.html")
+    assert "switched off here" in page.locator("#draw").inner_text()
+    assert page.locator("#fig-picked img").is_visible()
+    page.emulate_media(media="print")
+    assert not page.locator("#draw").is_visible() and page.locator("#fig-picked img").is_visible()
+
+
+def test_the_page_weighs_at_most_two_megabytes(page, served):
+    sizes = {}
+    page.on("response", lambda response: sizes.update({response.url: len(response.body())}))
+    page.goto(f"{served}/book/10_draw.html", wait_until="networkidle")
+    assert f"{served}/draw-weights.js" in sizes
+    assert page.locator("svg.svg-inline--fa").count() > 5 and page.locator(".missing").count() == 0, (
+        "all icons are there"
+    )
+    assert sum(sizes.values()) <= 2_000_000, sorted(sizes.items(), key=lambda item: -item[1])[:10]

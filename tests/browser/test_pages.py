@@ -1,11 +1,168 @@
-"""Every page of the book in a browser: from disk and served."""
+"""Every page of the book in a browser: it loads from disk and served, all can read it, and its downloads arrive."""
 
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+ROOT = Path(__file__).resolve().parents[2]
+CHAPTERS = sorted(path.stem for path in (ROOT / "book").glob("*.ipynb"))
+PAGES = [*CHAPTERS, "references"]
+# What axe-core finds in what is not ours, and why it stays.
+THEIRS = {
+    "region": "sphinx-book-theme puts the book's title in the sidebar outside of any landmark",
+    "aria-required-children": "docutils puts the links to citations among the items of the list of references",
+    "aria-allowed-role": "docutils gives each reference a role that only a list item may have",
+    "aria-deprecated-role": "docutils gives each reference the role doc-biblioentry, which ARIA has given up",
+}
+LOADED = {"src", "srcset", "data", "poster", "action", "background"}  # attributes that make a browser ask for something
+ADDRESS = re.compile(r"(?:https?:|wss?:|ftp:)?//[\w.-]+\.\w")
+
+
+class Tags(HTMLParser):
+    """Collects the tags of a page, pairs of a name and its attributes."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        """Called for each tag."""
+        self.found.append((tag, dict(attrs)))
+
+
+def tags(path):
+    """The tags of a page's file."""
+    return Tags(path.read_text("utf-8")).found
 
 
 @pytest.mark.parametrize("base", ["disk", "served"])
-def test_every_page_loads(base, page, book, served):
+def test_every_page_loads_without_an_error_and_from_no_other_host(base, page, book, served):
     start = book.as_uri() if base == "disk" else served
-    for path in sorted(book.glob("book/*.html")):
-        page.goto(f"{start}/book/{path.name}")
+    paths = [f"/book/{name}.html" for name in PAGES] + ["/search.html?q=digit"]
+    for path in paths:
+        page.goto(start + path, wait_until="load")
         assert page.title()
+    page.wait_for_load_state("networkidle")
+
+
+def addresses(book):
+    """What the pages and their files would have a browser fetch from elsewhere: pairs of a file and an address."""
+    for path in book.rglob("*.html"):
+        for tag, attributes in tags(path):
+            names = LOADED | ({"href"} if tag == "link" else set())
+            yield from ((path.name, attributes[name]) for name in names & attributes.keys() if attributes[name])
+    for path in book.rglob("*.css"):
+        yield from ((path.name, url) for url in re.findall(r"url\(([^)]*)\)|@import +(\S+)", path.read_text("utf-8")))
+    own = {path.name for path in (ROOT / "book" / "_static").glob("*.js")}
+    for path in (path for path in book.rglob("*.js") if path.name in own):
+        yield from ((path.name, text) for text in re.findall(r"""["'`](.*?)["'`]""", path.read_text("utf-8")))
+
+
+def test_no_page_names_another_host_to_load_from(book):
+    assert [(name, found) for name, found in addresses(book) if ADDRESS.match("".join(found).strip("'\" "))] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_our_content(scheme, open_page, book):
+    width = {"light": 1440, "dark": 360}[scheme]
+    page, faults, found = open_page(viewport={"width": width, "height": 900}, color_scheme=scheme), [], set()
+    for name in PAGES:
+        page.goto(f"{book.as_uri()}/book/{name}.html")
+        for violation in Axe().run(page, options={"preload": False}).response["violations"]:
+            found.add(violation["id"])
+            faults += [(name, violation["id"], node["html"][:200]) for node in violation["nodes"]]
+    assert page.locator("html").get_attribute("data-theme") == scheme
+    assert [fault for fault in faults if fault[1] not in THEIRS] == []
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_describes_its_figures_and_names_its_parts(name, book):
+    found = tags(book / "book" / f"{name}.html")
+    notebook = nbformat.read(book / "_sources" / "book" / f"{name}.ipynb", as_version=4)
+    figures = [
+        output.metadata["labcode"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    shown = [attributes.get("alt") for tag, attributes in found if tag == "img"]
+    assert shown == [figure["alt"] for figure in figures], "each figure with the text that this build gave it"
+    assert all(re.search(r"\d", alt) for alt in shown), "with this build's numbers"
+    levels = [int(tag[1]) for tag, _ in found if re.fullmatch("h[1-6]", tag)]
+    levels = levels[len(levels) - levels[::-1].index(1) - 1 :]  # the theme repeats the title and contents for print
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False)), levels
+    assert [attributes.get("lang") for tag, attributes in found if tag == "html"] == ["en"]
+
+
+def test_downloads_arrive(open_page, served, tmp_path):
+    page, arrived = open_page(accept_downloads=True), {}
+    page.goto(f"{served}/book/index.html")
+    for link in page.locator("main a[download]").all():
+        with page.expect_download() as download:
+            link.click()
+        target = tmp_path / download.value.suggested_filename
+        download.value.save_as(target)
+        arrived[target.name] = target
+    assert sorted(arrived) == ["cnn.json", "cnn.npz", "fc.json", "fc.npz", "index.ipynb", "results.json"]
+    for name in ("fc", "cnn"):
+        manifest = json.loads(arrived[f"{name}.json"].read_text("utf-8"))
+        with np.load(arrived[f"{name}.npz"], allow_pickle=False) as arrays:
+            assert {path: list(arrays[path].shape) for path in arrays.files} == manifest["shapes"]
+    assert json.loads(arrived["results.json"].read_text("utf-8"))["claims"]
+    executed = nbformat.read(arrived["index.ipynb"], as_version=4)
+    assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
+    assert "papermill" not in {key for part in (executed, *executed.cells) for key in part.metadata}
+
+
+def test_the_themes_button_serves_the_executed_notebook(book):
+    name = "02_fully_connected"
+    (link,) = (found for _, found in tags(book / "book" / f"{name}.html") if "source-button" in found.get("class", ""))
+    executed = nbformat.read(book / "book" / link["href"], as_version=4)
+    source = nbformat.read(ROOT / "book" / f"{name}.ipynb", as_version=4)
+    tagged = [cell.metadata.get("tags", []) for cell in executed.cells]
+    assert tagged.count(["injected-parameters"]) == 1, "with the parameters of this build"
+    executed.cells.pop(tagged.index(["injected-parameters"]))
+    assert [cell.source for cell in executed.cells] == [cell.source for cell in source.cells]
+    assert any("image/png" in output.get("data", {}) for cell in executed.cells for output in cell.get("outputs", []))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_wider_than_a_phone(name, open_page, book):
+    page = open_page(viewport={"width": 360, "height": 780})
+    page.goto(f"{book.as_uri()}/book/{name}.html")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_the_first_page_says_within_one_screen_what_came_out_and_where_to_go(page, book):
+    page.goto(f"{book.as_uri()}/book/index.html")
+    for text in ("96.89 %", "98.55 %", "claims reproduced", "what remains of the report"):
+        assert page.get_by_text(text).first.bounding_box()["y"] < 880
+
+
+def test_a_keyboard_reaches_the_text_first_and_scrolls_what_is_wide(open_page, book):
+    page = open_page(viewport={"width": 360, "height": 780})
+    page.goto(f"{book.as_uri()}/book/04_cnn.html")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent.trim()") == "Skip to main content"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    wide = page.locator(".pst-scrollable-table-container").last
+    assert wide.evaluate("table => table.scrollWidth > table.clientWidth")
+    wide.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("table => table.scrollLeft > 0", arg=wide.element_handle())
+
+
+def test_who_wants_less_motion_gets_none(page, book):
+    page.goto(f"{book.as_uri()}/book/index.html")
+    moving = """[...document.querySelectorAll('*')].filter(each => {
+        const style = getComputedStyle(each);
+        return parseFloat(style.transitionDuration) > 0.01 || parseFloat(style.animationDuration) > 0.01;
+    }).map(each => each.className)"""
+    assert page.evaluate(moving) == []

@@ -15,6 +15,7 @@ calibration     whether confidence is the probability of being right
 claims          what the original report said, and whether it holds
 scoreboard      how that is printed
 measurements    what this build measured for each claim
+mistakes        the digits behind the confusion matrix, for the page that shows them
 publish         files beside the built pages
 weights         the trained weights as such files
 provenance      with what something is computed

@@ -22,11 +22,15 @@ async () => {
     if (!link.getAttribute("href").startsWith("#") && link.protocol === "file:") link.replaceWith(...link.childNodes);
   }
 
+  // A section that every chapter has, as its summary, is not listed.
+  const headings = [...article.querySelectorAll("h2, h3")];
+  const titles = headings.map((heading) => heading.textContent);
+  const listed = headings.filter((_, i) => titles.indexOf(titles[i]) === titles.lastIndexOf(titles[i]));
   const contents = document.createElement("nav");
   contents.className = "printed-contents";
   contents.innerHTML = "<h2>Contents</h2><ol></ol>";
   const list = contents.querySelector("ol");
-  for (const heading of article.querySelectorAll("h2, h3")) {
+  for (const heading of listed) {
     const line = document.createElement("li");
     const link = document.createElement("a");
     link.href = `#${heading.closest("section").id}`;
@@ -43,10 +47,9 @@ async () => {
 
   /** Write into the contents on which page each heading is, given the pages of all headings of the document. */
   window.fillContents = (pages) => {
-    const headings = [...document.querySelectorAll("h1, h2, h3, h4, h5, h6")];
-    if (headings.length !== pages.length) throw new Error(`${pages.length} pages for ${headings.length} headings`);
-    const listed = headings.filter((heading) => !contents.contains(heading) && heading.matches("h2, h3"));
+    const all = [...document.querySelectorAll("h1, h2, h3, h4, h5, h6")];
+    if (all.length !== pages.length) throw new Error(`${pages.length} pages for ${all.length} headings`);
     const numbers = list.querySelectorAll("span");
-    listed.forEach((heading, i) => (numbers[i].textContent = pages[headings.indexOf(heading)]));
+    listed.forEach((heading, i) => (numbers[i].textContent = pages[all.indexOf(heading)]));
   };
 }

@@ -3,6 +3,7 @@
 The claims are data (``claims.toml``); ``measurements`` answers them, and ``rules`` judges them.
 """
 
+import math
 import tomllib
 from dataclasses import dataclass
 from numbers import Real
@@ -31,7 +32,7 @@ def _numbers(value, count):
 
 
 def _number(value):
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 UNITS = {  # what a reported value of each is, and whether one is that
@@ -102,7 +103,7 @@ def _check(name, claim):
     wrong = (needed - claim.keys()) | (claim.keys() - needed - OPTIONAL)
     if wrong:
         raise ValueError(f"claim {name}: expected the fields {sorted(needed)}, missing or unknown: {sorted(wrong)}")
-    expect_one_of("unit", UNITS)
+    expect_one_of("unit", RULES[claim["rule"]].units)
     expect_one_of("about", ("mnist", "any"))
     expect_one_of("measurement", RULES[claim["rule"]].measurements)
     for field in ("section", "statement", "hardware"):
@@ -117,7 +118,7 @@ def _check(name, claim):
         expect_one_of("consistency", CONSISTENT)
         try:
             CONSISTENT[claim["consistency"]](claim["reported"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError) as error:
             raise ValueError(
                 f"claim {name}, reported {claim['reported']!r}: expected the numbers that {claim['consistency']} "
                 f"compares ({type(error).__name__}: {error})"

@@ -9,7 +9,7 @@ holds        each of the statements holds. A statement about a run holds where m
 measures     by each of several measures it holds: reproduced; by none: not reproduced; by some: it claims too much.
 own-numbers  the report's own numbers agree with the claim, and then the statements hold.
 evidence     the report shows what its claim needs, and then the statements hold.
-hardware     the time was taken on hardware of the kind that is here, and is within a fifth of it.
+hardware     the time was taken on hardware of the kind that is here; the shorter time is above 4/5 of the longer.
 
 Test images are not drawn anew in any of them: the report was tested on the very images that are used here, so their
 choice cannot part the two figures. It matters where something is said of new digits (chapter 8).
@@ -42,6 +42,7 @@ class Rule:
         judge: a function of (claim, measured, recorded) as ``claims.Judgement`` has them, which returns a verdict.
         gives: the verdicts that it can give where the data set can answer the claim.
         measurements: those that it can judge, by name.
+        units: those that the values it judges can have, of ``claims.UNITS``.
         needs: the fields that an entry needs for it, beside those that all have.
         by_report: the verdicts that the report's text settles, whatever is measured and on whatever data set.
         shown_untested: whether a measured value is worth showing on a data set that cannot answer the claim.
@@ -50,6 +51,7 @@ class Rule:
     judge: Callable
     gives: tuple
     measurements: dict
+    units: tuple
     needs: frozenset = frozenset({"reported"})
     by_report: tuple = ()
     shown_untested: bool = False
@@ -121,7 +123,8 @@ def _cnn_gap_smaller(reported):
 
 
 def _argmax_is_printed(reported):
-    return int(np.argmax(reported["probabilities"])) == reported["printed"]
+    probabilities, printed = reported["probabilities"], reported["printed"]
+    return probabilities[printed] == max(probabilities)
 
 
 CONSISTENT = {"cnn_gap_smaller": _cnn_gap_smaller, "argmax_is_printed": _argmax_is_printed}
@@ -129,14 +132,21 @@ CONSISTENT = {"cnn_gap_smaller": _cnn_gap_smaller, "argmax_is_printed": _argmax_
 FACTS, STATEMENTS = measurements.EXACT, measurements.EXACT | measurements.OBSERVED
 EITHER = (REPRODUCED, NOT_REPRODUCED)
 RULES = {
-    "exact": Rule(_exact, EITHER, FACTS),
-    "range": Rule(_range, (*EITHER, UNTESTED), measurements.RANGED, shown_untested=True),
-    "holds": Rule(_holds, EITHER, STATEMENTS),
-    "measures": Rule(_measures, (*EITHER, OVERCLAIMED), STATEMENTS),
+    "exact": Rule(_exact, EITHER, FACTS, ("list",)),
+    "range": Rule(
+        _range,
+        (*EITHER, UNTESTED),
+        measurements.RANGED,
+        ("percent", "pp", "log", "test"),
+        shown_untested=True,
+    ),
+    "holds": Rule(_holds, EITHER, STATEMENTS, ("text",)),
+    "measures": Rule(_measures, (*EITHER, OVERCLAIMED), STATEMENTS, ("text",)),
     "own-numbers": Rule(
         _own_numbers,
         (*EITHER, CONTRADICTED),
         STATEMENTS,
+        ("text",),
         needs=frozenset({"reported", "consistency"}),
         by_report=(CONTRADICTED,),
     ),
@@ -144,6 +154,7 @@ RULES = {
         _evidence,
         (*EITHER, OVERCLAIMED),
         STATEMENTS,
+        ("text",),
         needs=frozenset({"needs", "shown"}),
         by_report=(OVERCLAIMED,),
     ),
@@ -151,6 +162,7 @@ RULES = {
         _hardware,
         (*EITHER, OTHER_HARDWARE),
         FACTS,
+        ("seconds",),
         needs=frozenset({"reported", "hardware"}),
         shown_untested=True,
     ),

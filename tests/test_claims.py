@@ -1,19 +1,19 @@
-"""Each claim of the report is judged by its rule, and nothing is called reproduced that was not tested.
+"""Each claim of the report has a right entry, and nothing is called reproduced that was not tested.
 
-The Runs are those of the session's store, which the chapters share.
+The rules themselves are tested in ``test_rules.py``, what is printed in ``test_scoreboard.py``. The Runs are those of
+the session's store, which the chapters share.
 """
 
 import dataclasses
-import json
 import os
 import re
-import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from labcode import claims, data, measurements, records, runs, scoreboard, training
-from labcode.claims import CONTRADICTED, NOT_REPRODUCED, OTHER_HARDWARE, OVERCLAIMED, REPRODUCED, RULES, UNTESTED
+from labcode import claims, data, measurements, records, runs, training
+from labcode.rules import CONTRADICTED, NOT_REPRODUCED, OVERCLAIMED, REPRODUCED, RULES, UNTESTED, VERDICTS
 
 ON_MNIST_5K = {  # in the report's order
     "data-size": UNTESTED,
@@ -44,6 +44,7 @@ ON_MNIST_5K = {  # in the report's order
     "loop-curve": UNTESTED,
     "loop-proof": OVERCLAIMED,
 }
+REPORTED = Path(claims.__file__).parents[2] / "shared" / "reported.md"  # the list of the report's facts
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +56,13 @@ def reported():
 
 
 def test_every_claim_of_the_report_has_an_entry(reported):
-    assert list(reported) == list(ON_MNIST_5K)
+    assert list(reported) == list(claims.IDS) == list(ON_MNIST_5K)
 
 
-def test_every_claim_has_what_its_rule_needs(reported):
-    for name, claim in reported.items():
-        rule, measurement = claim["rule"], claim.get("measurement")
-        assert (measurement in measurements.RANGED) == (rule == "range"), name
-        assert measurement in measurements.EXACT or rule in ("range", "evidence"), name
-        assert ("consistency" in claim) == (rule == "own-numbers"), name
-        assert ("hardware" in claim) == (rule == "hardware"), name
-        assert {"needs", "shown"} <= claim.keys() if rule == "evidence" else "reported" in claim, name
+@pytest.mark.skipif(not REPORTED.exists(), reason="the list of the report's facts does not lie beside the project")
+def test_the_claims_are_those_of_the_list_of_the_reports_facts():
+    cells = [line.split("|")[1].strip() for line in REPORTED.read_text("utf-8").splitlines() if line.startswith("|")]
+    assert cells[0] == "id" and tuple(cells[2:]) == claims.IDS
 
 
 def test_numbers_that_the_report_gives_twice_agree(reported):
@@ -77,137 +74,233 @@ def test_numbers_that_the_report_gives_twice_agree(reported):
     assert value["cnn-params"][0] == sum(value["cnn-params"][1:])
 
 
-ENTRY = {
-    "section": '"9"',
-    "statement": '"It is so"',
-    "reported": "0.97",
-    "unit": '"percent"',
-    "measurement": '"fc_test_accuracy"',
-    "rule": '"range"',
-    "about": '"mnist"',
-}
-
-
-def load(tmp_path, **fields):
-    """``load_claims`` of a file with one entry, changed in these fields; None leaves one out."""
-    entry = {field: text for field, text in (ENTRY | fields).items() if text is not None}
-    path = tmp_path / "claims.toml"
-    path.write_text("[some-claim]\n" + "\n".join(f"{field} = {text}" for field, text in entry.items()))
-    return claims.load_claims(path)
-
-
-def test_a_right_entry_is_read(tmp_path):
-    assert load(tmp_path)["some-claim"]["reported"] == 0.97
-
-
-@pytest.mark.parametrize(
-    ("field", "text", "found"),
-    [
-        ("section", None, r"missing or unknown: \['section'\]"),
-        ("statement", None, r"missing or unknown: \['statement'\]"),
-        ("rule", None, r"missing or unknown: \['rule'\]"),
-        ("about", None, r"missing or unknown: \['about'\]"),
-        ("reprted", "0.97", r"missing or unknown: \['reprted'\]"),
-        ("follows", '{ "surely" = "It is so." }', r"\['surely'\]: expected one of reproduced, not reproduced"),
-        ("unit", '"furlongs"', "'furlongs': expected one of percent, pp"),
-        ("rule", '"by feel"', "'by feel': expected one of exact, range"),
-        ("about", '"cifar10"', "'cifar10': expected one of mnist, any"),
-        ("measurement", '"fc_tset_accuracy"', "'fc_tset_accuracy': expected one of "),
-        ("consistency", '"all_is_well"', "'all_is_well': expected one of cnn_gap_smaller"),
-    ],
-)
-def test_a_faulty_entry_is_refused_by_name_and_field(tmp_path, field, text, found):
-    with pytest.raises(ValueError, match=f"^claim some-claim.*{found}") as error:
-        load(tmp_path, **{field: text})
-    assert field in str(error.value)
-
-
-# The rules
-
-NOTHING = np.array([])
-SEEDS = np.array([0.968, 0.969, 0.970, 0.9695, 0.9685])  # the 95 % prediction interval is 0.9666 to 0.9714
-TWO = np.column_stack([SEEDS, SEEDS - 0.1])
-GAPS = {"fc": [0.9720, 0.9689], "cnn": [0.9932, 0.9855]}
-HERE = runs.processor()
-
-
-@pytest.mark.parametrize(
-    ("rule", "claim", "measured", "recorded", "inside", "verdict"),
-    [
-        ("exact", {"reported": [101770]}, [101770], NOTHING, None, REPRODUCED),
-        ("exact", {"reported": [101770]}, [101642], NOTHING, None, NOT_REPRODUCED),
-        ("range", {"reported": 0.9689}, 0.9695, SEEDS, True, REPRODUCED),
-        ("range", {"reported": 0.9600}, 0.9695, SEEDS, True, NOT_REPRODUCED),
-        ("range", {"reported": 0.9720}, 0.9695, SEEDS, True, NOT_REPRODUCED),
-        ("range", {"reported": 0.9689}, 0.1000, SEEDS, False, NOT_REPRODUCED),
-        ("range", {"reported": 0.9689}, 0.9695, NOTHING, None, UNTESTED),
-        ("range", {"reported": [0.9689, 0.8689]}, [0.97, 0.87], TWO, True, REPRODUCED),
-        ("range", {"reported": [0.9689, 0.9689]}, [0.97, 0.87], TWO, True, NOT_REPRODUCED),
-        ("holds", {}, {"a": True, "b": True}, NOTHING, None, REPRODUCED),
-        ("holds", {}, {"a": True, "b": False}, NOTHING, None, NOT_REPRODUCED),
-        ("holds", {}, {"a": False, "b": False}, NOTHING, None, NOT_REPRODUCED),
-        ("holds", {}, None, NOTHING, None, UNTESTED),
-        ("measures", {}, {"a": True, "b": True}, NOTHING, None, REPRODUCED),
-        ("measures", {}, {"a": True, "b": False}, NOTHING, None, OVERCLAIMED),
-        ("measures", {}, {"a": False, "b": False}, NOTHING, None, NOT_REPRODUCED),
-        ("measures", {}, None, NOTHING, None, UNTESTED),
-        ("own-numbers", {"consistency": "cnn_gap_smaller", "reported": GAPS}, {"a": True}, NOTHING, None, CONTRADICTED),
-        ("evidence", {"needs": ["a", "b"], "shown": ["a"]}, {"c": True}, NOTHING, None, OVERCLAIMED),
-        ("evidence", {"needs": ["a", "b"], "shown": ["a"]}, {"c": False}, NOTHING, None, NOT_REPRODUCED),
-        ("evidence", {"needs": ["a"], "shown": ["a"]}, {"c": True}, NOTHING, None, REPRODUCED),
-        ("evidence", {"needs": ["a"], "shown": ["a"]}, {"c": False}, NOTHING, None, NOT_REPRODUCED),
-        ("evidence", {"needs": ["a"], "shown": ["a"]}, None, NOTHING, None, UNTESTED),
-        ("hardware", {"hardware": "a Colab GPU", "reported": 28.0}, 1.0, NOTHING, None, OTHER_HARDWARE),
-        ("hardware", {"hardware": HERE, "reported": 28.0}, 27.0, NOTHING, None, REPRODUCED),
-        ("hardware", {"hardware": HERE, "reported": 28.0}, 36.0, NOTHING, None, NOT_REPRODUCED),
-        ("hardware", {"hardware": HERE, "reported": 28.0}, 2.0, NOTHING, None, NOT_REPRODUCED),
-    ],
-)
-def test_a_rule_gives_its_verdict(rule, claim, measured, recorded, inside, verdict):
-    assert RULES[rule](claim, measured, recorded, inside) == verdict
-
-
 CONSISTENT_REPORTS = {"cnn-gap": {"cnn": [0.9932, 0.9925]}, "pred-first": {"printed": 7}}
 
 
 @pytest.mark.parametrize("name", CONSISTENT_REPORTS)
-@pytest.mark.parametrize(("holds", "otherwise"), [(True, REPRODUCED), (False, NOT_REPRODUCED)])
-def test_a_contradiction_in_the_report_is_found_and_vanishes_with_it(reported, name, holds, otherwise):
-    claim, measured = reported[name], {"as claimed": holds}
-    assert RULES[claim["rule"]](claim, measured, NOTHING, None) == CONTRADICTED
+def test_a_contradiction_in_the_report_vanishes_with_it(reported, name):
+    claim, judge = reported[name], RULES["own-numbers"].judge
     consistent = claim | {"reported": claim["reported"] | CONSISTENT_REPORTS[name]}
-    assert RULES[claim["rule"]](consistent, measured, NOTHING, None) == otherwise
+    assert judge(claim, {"as claimed": True}, np.array([])) == CONTRADICTED
+    assert judge(consistent, {"as claimed": True}, np.array([])) == REPRODUCED
 
 
-@pytest.mark.parametrize("name", ["cnn-hierarchy", "cnn-superior", "loop-proof"])
-def test_a_claim_without_its_evidence_is_too_wide_until_the_report_shows_it(reported, name):
-    claim = reported[name]
-    assert RULES["evidence"](claim, {"as claimed": True}, NOTHING, None) == OVERCLAIMED
-    assert RULES["evidence"](claim | {"shown": claim["needs"]}, {"as claimed": True}, NOTHING, None) == REPRODUCED
+def test_the_claims_hardware_is_such_as_a_machine_can_be(reported, monkeypatch):
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "a release")
+    monkeypatch.setattr(Path, "exists", lambda path: True)  # so there is a GPU, too
+    assert {claim["hardware"] for claim in reported.values() if "hardware" in claim} <= runs.hardware()
 
 
-# Against recorded seeds
+# Which entries there are
+
+
+def without(text, name):
+    """The claims without that entry and its sentences."""
+    blocks = re.split(r"^(?=\[)", text, flags=re.MULTILINE)
+    return "".join(block for block in blocks if not block.startswith((f"[{name}]", f"[{name}.")))
+
+
+@pytest.mark.parametrize("name", claims.IDS)
+def test_a_missing_entry_is_named(tmp_path, name):
+    path = tmp_path / "claims.toml"
+    path.write_text(without(claims.CLAIMS.read_text("utf-8"), name), "utf-8")
+    with pytest.raises(ValueError, match=f"^claim {name} is missing in .*: expected an entry for each of "):
+        claims.load_claims(path)
+
+
+def test_an_unknown_entry_is_named(tmp_path):
+    path = tmp_path / "claims.toml"
+    path.write_text(claims.CLAIMS.read_text("utf-8").replace("[data-prep]", "[data-perp]"), "utf-8")
+    with pytest.raises(ValueError, match="^claim data-perp is unknown in .*: expected an entry for each of "):
+        claims.load_claims(path)
+
+
+def test_the_claims_have_the_reports_order_whatever_the_files_is(tmp_path, reported):
+    path, text = tmp_path / "claims.toml", claims.CLAIMS.read_text("utf-8")
+    rest = without(text, "data-size")
+    path.write_text(rest + text[text.index("[data-size]") : text.index("[data-prep]")], "utf-8")
+    assert list(claims.load_claims(path).items()) == list(reported.items())
+
+
+# What an entry has
+
+COMMON = {"section": '"9"', "statement": '"It is so"', "about": '"mnist"'}
+LIST = {"unit": '"list"', "reported": "[70000, 28, 28]"}
+TEXT = {"unit": '"text"', "measurement": '"grid_of_predictions"'}
+GAPS = "{ fc = [0.97, 0.96], cnn = [0.99, 0.98] }"
+ENTRIES = {  # a right one for each rule
+    "exact": LIST | {"measurement": '"data_size"'},
+    "range": {"unit": '"percent"', "reported": "0.97", "measurement": '"fc_test_accuracy"'},
+    "holds": TEXT | {"reported": '"all"'},
+    "measures": TEXT | {"reported": '"by all"'},
+    "own-numbers": TEXT | {"reported": GAPS, "consistency": '"cnn_gap_smaller"'},
+    "evidence": TEXT | {"needs": '["a test", "an interval"]', "shown": "[]"},
+    "hardware": {"unit": '"seconds"', "reported": "28", "measurement": '"fc_seconds"', "hardware": '"a Colab GPU"'},
+}
 
 
 @pytest.fixture
-def record(tmp_path, monkeypatch):
-    """A function that records test accuracies by seed, of a recipe on mnist-5k, in results of this test's own."""
-    monkeypatch.setattr(records, "RESULTS", tmp_path)
-    entries = []
+def load(tmp_path, monkeypatch):
+    """A function that loads one entry, right for its rule but for these fields; None leaves one out."""
+    monkeypatch.setattr(claims, "IDS", ("some-claim",))
 
-    def add(recipe, accuracies):
-        fixed = {"recipe": dataclasses.asdict(training.RECIPES[recipe]), "data": data.DIGESTS["mnist-5k"], "made": {}}
-        for seed, accuracy in accuracies.items():
-            entries.append(fixed | {"seed": seed, "history": {"val_accuracy": [0.1, accuracy]}, "correct": "A" * 168})
-        (tmp_path / "mnist-5k.json").write_text(json.dumps(entries))
+    def load(for_rule, **fields):
+        entry = COMMON | {"rule": f'"{for_rule}"'} | ENTRIES[for_rule] | fields
+        lines = [f"{field} = {text}" for field, text in entry.items() if text is not None]
+        (tmp_path / "claims.toml").write_text("[some-claim]\n" + "\n".join(lines), "utf-8")
+        return claims.load_claims(tmp_path / "claims.toml")["some-claim"]
 
-    return add
+    return load
 
 
-def test_a_difference_is_taken_between_runs_of_one_seed(record):
-    record("fc", {0: 0.90, 1: 0.91, 2: 0.92})
-    record("cnn", {2: 0.96, 0: 0.95, 7: 0.99})
-    assert claims.recorded_values("cnn_gain", "mnist-5k").tolist() == pytest.approx([0.05, 0.04])
+@pytest.fixture
+def refused(load):
+    """A function that sees such an entry refused by its name, that of a field, and what is expected."""
+
+    def refused(for_rule, field, expected="", **fields):
+        with pytest.raises(ValueError, match=rf"^claim some-claim\b.*\b{field}\b.*expected {expected}") as error:
+            load(for_rule, **fields)
+        if (text := fields.get(field)) and text[0] in "'\"":
+            assert text.strip("'\"") in str(error.value), "the value is named"
+
+    return refused
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_right_entry_is_read(load, rule):
+    assert load(rule)["statement"] == "It is so"
+    assert load(rule, about='"any"')["about"] == "any"
+
+
+@pytest.mark.parametrize(
+    ("rule", "field"), [(name, field) for name, rule in RULES.items() for field in sorted(claims.FIELDS | rule.needs)]
+)
+def test_an_entry_that_lacks_a_field_is_refused(load, rule, field):
+    with pytest.raises(ValueError, match=rf"^claim some-claim\b.*\b{field}\b.*") as error:
+        load(rule, **{field: None})
+    assert "expected" in str(error.value)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_field_that_none_or_only_another_rule_knows_is_refused(load, rule):
+    elsewhere = set().union(*(each.needs for each in RULES.values())) - RULES[rule].needs
+    for field in {"reprted", *elsewhere}:
+        with pytest.raises(ValueError, match=rf"^claim some-claim: expected .* missing or unknown: \['{field}'\]"):
+            load(rule, **{field: '"it"'})
+
+
+def test_an_entry_that_is_no_table_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "IDS", ("some-claim",))
+    (tmp_path / "claims.toml").write_text("some-claim = 0.97", "utf-8")
+    with pytest.raises(ValueError, match=r"^claim some-claim is 0\.97: expected a table of fields"):
+        claims.load_claims(tmp_path / "claims.toml")
+
+
+@pytest.mark.parametrize(
+    ("rule", "field", "text", "expected"),
+    [
+        ("range", "rule", '"by feel"', "one of exact, range"),
+        ("range", "rule", "1", "one of exact, range"),
+        ("range", "unit", '"furlongs"', "one of percent, pp"),
+        ("range", "unit", '["percent"]', "one of percent, pp"),
+        ("range", "about", '"cifar10"', "one of mnist, any"),
+        ("range", "measurement", '"fc_tset_accuracy"', "one of fc_test_accuracy"),
+        ("range", "section", "2.1", "a text"),
+        ("range", "section", '""', "a text"),
+        ("range", "statement", '["It is so"]', "a text"),
+        ("own-numbers", "consistency", '"all_is_well"', "one of cnn_gap_smaller"),
+        ("hardware", "hardware", "3", "a text"),
+        ("hardware", "hardware", '""', "a text"),
+        ("hardware", "hardware", '["a Colab GPU"]', "a text"),
+        ("evidence", "needs", '"several runs"', "a list of texts"),
+        ("evidence", "needs", '["several runs", 3]', "a list of texts"),
+        ("evidence", "shown", "{}", "a list of texts"),
+        ("evidence", "shown", "false", "a list of texts"),
+    ],
+)
+def test_a_field_of_a_wrong_value_or_type_is_refused(refused, rule, field, text, expected):
+    refused(rule, field, expected, **{field: text})
+
+
+NO_NUMBERS = ['"0.97"', "true", "[0.97]", "{ value = 0.97 }", "nan", "inf"]
+WRONG_REPORTS = {  # by unit
+    "percent": NO_NUMBERS,
+    "pp": NO_NUMBERS,
+    "seconds": NO_NUMBERS,
+    "list": ["70000", '"70000"', "[]", "{ size = 70000 }"],
+    "log": ["0.97", str([0.1] * 9), str([0.1] * 11), str([0.1] * 9 + ["0.1"]), "[]", f"[{'true, ' * 10}]"],
+    "test": ["0.97", "[0.97]", "[0.97, 0.1, 0.2]", '[0.97, "0.1"]', "[0.97, nan]", "[true, false]"],
+    "text": ["0.97", '["by all"]', "true"],
+}
+
+
+@pytest.mark.parametrize("unit", claims.UNITS)
+def test_a_reported_value_that_is_not_one_of_its_unit_is_refused(refused, unit):
+    rule = next(name for name, rule in RULES.items() if unit in rule.units)
+    expected = f"{claims.UNITS[unit][0]}, for its unit is {unit}"
+    for text in WRONG_REPORTS[unit]:
+        refused(rule, "reported", expected, unit=f'"{unit}"', reported=text)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_is_refused_a_unit_that_it_cannot_judge(refused, rule):
+    assert set(RULES[rule].units) <= claims.UNITS.keys()
+    for unit in claims.UNITS.keys() - RULES[rule].units:
+        refused(rule, "unit", f"one of {', '.join(RULES[rule].units)}$", unit=f'"{unit}"')
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_is_refused_a_measurement_of_another_kind(refused, rule):
+    every = measurements.RANGED | measurements.OBSERVED | measurements.EXACT
+    others = every.keys() - RULES[rule].measurements.keys()
+    assert others
+    for name in others:
+        refused(rule, "measurement", "one of ", measurement=f'"{name}"')
+
+
+@pytest.mark.parametrize(
+    ("consistency", "reported"),
+    [
+        ("cnn_gap_smaller", '"smaller"'),
+        ("cnn_gap_smaller", "{ fc = [0.97, 0.96] }"),
+        ("cnn_gap_smaller", "{ fc = [0.97, 0.96], cnn = [0.99] }"),
+        ("cnn_gap_smaller", '{ fc = [0.97, 0.96], cnn = [0.99, "0.98"] }'),
+        ("argmax_is_printed", '"7"'),
+        ("argmax_is_printed", "{ printed = 7 }"),
+        ("argmax_is_printed", "{ probabilities = [0.1, 0.9] }"),
+        ("argmax_is_printed", "{ probabilities = [], printed = 7 }"),
+        ("argmax_is_printed", "{ probabilities = 0.9, printed = 7 }"),
+        ("argmax_is_printed", '{ probabilities = [0.1, 0.9], printed = "1" }'),
+    ],
+)
+def test_own_numbers_that_cannot_be_compared_are_refused(refused, consistency, reported):
+    fields = {"consistency": f'"{consistency}"', "reported": reported}
+    refused("own-numbers", "reported", f"the numbers that {consistency} compares", **fields)
+
+
+def sentences(verdicts):
+    """What follows for each of these verdicts, as TOML."""
+    return "{ " + ", ".join(f'"{verdict}" = "Then so."' for verdict in verdicts) + " }"
+
+
+@pytest.mark.parametrize("about", ["mnist", "any"])
+@pytest.mark.parametrize("rule", RULES)
+def test_what_follows_is_said_of_each_possible_verdict_and_of_no_other(load, refused, rule, about):
+    possible = [each for each in VERDICTS if each in RULES[rule].gives or (each, about) == (UNTESTED, "mnist")]
+    about, expected = f'"{about}"', f"a text for each of {', '.join(possible)}$"
+    assert list(load(rule, about=about, follows=sentences(possible))["follows"]) == possible
+    for missing in possible:
+        refused(rule, "follows", expected, about=about, follows=sentences(v for v in possible if v != missing))
+    for extra in {*VERDICTS, "surely"} - {*possible}:
+        refused(rule, "follows", expected, about=about, follows=sentences([*possible, extra]))
+
+
+@pytest.mark.parametrize("text", ['"Then so."', "[]", sentences([REPRODUCED]).replace("Then so.", ""), "{}", "3"])
+def test_what_follows_is_a_table_of_texts(refused, text):
+    refused("holds", "follows", "a text for each of", about='"any"', follows=text)
+
+
+# Against recorded seeds
 
 
 @pytest.fixture(scope="module")
@@ -216,10 +309,42 @@ def digits():
     return data.load("mnist-5k")
 
 
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    """A function that records a history by seed, of a recipe and data set, in results of this test's own."""
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+
+    def add(recipe, histories, dataset_name="mnist-5k"):
+        whole = {"recipe": dataclasses.asdict(training.RECIPES[recipe]), "data": data.DIGESTS[dataset_name], "made": {}}
+        for seed, history in histories.items():
+            entry = {"seed": seed, "history": history, "correct": "A" * 1668, "sure": "A" * 1668}
+            records.add(whole | entry, dataset_name)
+
+    return add
+
+
+def accuracies(values):
+    """Histories that end at these test accuracies, by seed."""
+    return {seed: {"val_accuracy": [0.1, value]} for seed, value in values.items()}
+
+
+def test_a_difference_is_taken_between_runs_of_one_seed(record):
+    record("fc", accuracies({0: 0.90, 1: 0.91, 2: 0.92}))
+    record("cnn", accuracies({2: 0.96, 0: 0.95, 7: 0.99}))
+    assert claims.recorded_values("cnn_gain", "mnist-5k").tolist() == pytest.approx([0.05, 0.04])
+    assert claims.recorded_values("network_comparison", "mnist-5k").tolist() == [[True], [True]]
+
+
+def test_where_nothing_is_recorded_there_are_no_values(record):
+    record("fc", accuracies({0: 0.90, 1: 0.91}))
+    for name in ("cnn_gain", "network_comparison", "fc_slow_train_accuracy"):
+        assert len(claims.recorded_values(name, "mnist-5k")) == 0
+
+
 @pytest.mark.parametrize(("offsets", "inside"), [([-0.01, 0, 0.01], True), ([0.2, 0.2001, 0.2002], False), ([0], None)])
 def test_a_measured_value_is_inside_outside_or_has_no_range(record, digits, offsets, inside):
     accuracy = training.train(training.RECIPES["fc"], digits).test_accuracy
-    record("fc", {seed: accuracy + offset for seed, offset in enumerate(offsets)})
+    record("fc", accuracies({seed: accuracy + offset for seed, offset in enumerate(offsets)}))
     measured, recorded, found = claims.compare("fc_test_accuracy", digits)
     assert measured == accuracy and len(recorded) == len(offsets) and found is inside
 
@@ -243,16 +368,18 @@ def test_what_was_measured_lies_in_the_range_of_the_recorded_seeds(judgements):
 
 def test_the_statements_that_every_data_set_can_answer_hold(judgements):
     measured = {judgement.id: judgement.measured for judgement in judgements}
-    assert all(measured["pred-shape"].values()) and all(measured["loop-proof"].values())
-    assert all(measured["cnn-superior"].values())
+    for name in ("pred-shape", "loop-proof", "cnn-superior", "cnn-hierarchy"):
+        assert all(measured[name].values()), name
 
 
 @pytest.mark.parametrize("verdict", [REPRODUCED, NOT_REPRODUCED])
 def test_a_claim_about_mnist_is_never_decided_on_mnist_5k(judgements, digits, monkeypatch, verdict):
-    for rule in RULES:
-        monkeypatch.setitem(RULES, rule, lambda *_: verdict)
-    for judgement in claims.judge(digits):
-        assert judgement.verdict == (UNTESTED if judgement.claim["about"] == "mnist" else verdict), judgement.id
+    for name, rule in RULES.items():
+        monkeypatch.setitem(RULES, name, dataclasses.replace(rule, judge=lambda *_: verdict))
+    about = {name: claim["about"] for name, claim in claims.load_claims().items() if claim["rule"] != "evidence"}
+    assert {*about.values()} == {"mnist", "any"}
+    for judgement in claims.judge(digits, wanted=about):
+        assert judgement.verdict == (UNTESTED if about[judgement.id] == "mnist" else verdict), judgement.id
 
 
 def test_what_other_images_cannot_answer_is_not_measured_on_them(judgements):
@@ -269,110 +396,106 @@ def test_claims_are_chosen_by_the_beginning_of_their_section_or_id(digits):
     ]
 
 
-# The scoreboard
+def verdict_of(name, digits):
+    (judgement,) = claims.judge(digits, wanted=(name,))
+    return judgement.verdict
 
 
-def rows(judgements):
-    """The rows of the printed table, each a dict from the heading to the cell."""
-    headings, _, *lines = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in scoreboard.table(judgements).data.splitlines()
-    ]
-    return [dict(zip(headings, line, strict=True)) for line in lines]
+CNN_BETTER = dict(enumerate([0.95, 0.96, 0.95, 0.80]))
+CNN_NOT_BETTER = dict(enumerate([0.95, 0.96, 0.80, 0.90]))
 
 
-def judged(rule, unit, reported, measured, recorded=NOTHING, inside=None, verdict=UNTESTED):
-    claim = {"section": "9", "statement": "It is so", "rule": rule, "unit": unit, "about": "mnist"}
-    return claims.Judgement("some-claim", claim | {"reported": reported}, measured, recorded, inside, verdict)
+@pytest.mark.parametrize(("cnn", "verdict"), [(CNN_BETTER, OVERCLAIMED), (CNN_NOT_BETTER, NOT_REPRODUCED)])
+def test_sabotaged_records_change_the_verdict_of_a_statement(record, digits, cnn, verdict):
+    record("fc", accuracies(dict.fromkeys(range(4), 0.9)))
+    record("cnn", accuracies(cnn))
+    assert verdict_of("cnn-superior", digits) == verdict
 
 
-@pytest.mark.parametrize(
-    ("unit", "reported", "measured", "recorded", "row"),
-    [
-        ("percent", 0.9689, 0.96951, SEEDS, ["96.89 %", "≈ 96.95 %", "96.15 % to 97.65 % (5 seeds) ✓ inside"]),
-        ("pp", 0.0166, 0.012, SEEDS - 0.95, ["+1.66 pp", "≈ +1.20 pp", "+1.15 pp to +2.65 pp (5 seeds) ✓ inside"]),
-        (
-            "log",
-            [0.8467, 0.9720, 0.5667, 0.1013],
-            [0.8475, 0.97, 0.576, 0.1091],
-            np.column_stack([TWO, TWO]),
-            [
-                "first epoch accuracy 0.8467, loss 0.5667; last accuracy 0.9720, loss 0.1013",
-                "first epoch accuracy ≈ 0.8475, loss ≈ 0.5760; last accuracy ≈ 0.9700, loss ≈ 0.1091",
-                "4 ranges (5 seeds) ✓ inside",
-            ],
-        ),
-    ],
-)
-def test_a_number_that_moves_is_printed_after_its_mark_and_beside_its_range(unit, reported, measured, recorded, row):
-    (found,) = rows([judged("range", unit, reported, measured, recorded, True)])
-    assert [found["reported"], found["measured"], found["expected here"]] == row
-    assert "It is so" in found["claim"] and found["verdict"] == f"**{UNTESTED}**"
+@pytest.mark.parametrize("holds", [True, False])
+def test_a_sabotaged_measurement_changes_the_verdict_where_nothing_is_recorded(record, digits, monkeypatch, holds):
+    recipes, _ = measurements.OBSERVED["network_comparison"]
+    monkeypatch.setitem(measurements.OBSERVED, "network_comparison", (recipes, lambda fc, cnn: {"CNN above FC": holds}))
+    assert verdict_of("cnn-superior", digits) == (OVERCLAIMED if holds else NOT_REPRODUCED)
 
 
-def test_a_value_outside_its_range_or_without_one_is_said_to_be_so():
-    outside, unknown = rows(
-        [judged("range", "percent", 0.97, 0.1, SEEDS, False), judged("range", "percent", 0.97, 0.1)]
-    )
-    assert outside["expected here"].endswith("✗ outside")
-    assert unknown["expected here"].startswith("no study recorded")
+@pytest.mark.parametrize("name", ["data_preparation", "fc_layers", "cnn_parameters", "cnn_recipe"])
+def test_a_sabotaged_fact_is_not_reproduced(digits, monkeypatch, name):
+    measured = measurements.EXACT[name]
+    (claim,) = [each for each, claim in claims.load_claims().items() if claim["measurement"] == name]
+    assert verdict_of(claim, digits) == REPRODUCED
+    monkeypatch.setitem(measurements.EXACT, name, lambda *given: measured(*given)[:-1])
+    assert verdict_of(claim, digits) == NOT_REPRODUCED
+
+
+# Where a data set cannot answer: what the runs recorded on all of MNIST say
+
+
+def test_the_claims_that_recorded_runs_answer_are_told_their_verdict(judgements):
+    by_records = measurements.RANGED | measurements.OBSERVED
+    answered = {each.id for each in judgements if each.recorded_verdict}
+    untested = [each for each in judgements if each.verdict == UNTESTED]
+    assert answered == {each.id for each in untested if each.claim["measurement"] in by_records}
+    assert {each.recorded_verdict for each in judgements} <= {None, *VERDICTS} - {UNTESTED}
 
 
 @pytest.mark.parametrize(
-    ("rule", "unit", "measured", "text"),
+    ("values", "verdict"),
     [
-        ("exact", "list", [101770, 101772], "101,770, 101,772"),
-        ("exact", "list", ["float32", 0.0, 1.0, 1], "float32, 0, 1, 1"),
-        ("holds", "text", {"all right": True, "most sure": False}, "all right: yes; most sure: no"),
-        ("holds", "text", None, "–"),
+        ((0.9679, 0.9689, 0.9699), REPRODUCED),
+        ((0.9579, 0.9589, 0.9599), NOT_REPRODUCED),
+        ((0.9689,), None),
+        ((), None),
     ],
 )
-def test_a_fact_is_printed_without_the_mark(rule, unit, measured, text):
-    (found,) = rows([judged(rule, unit, measured if unit == "list" else "all", measured)])
-    assert found["measured"] == text
+def test_the_verdict_of_recorded_mnist_runs_is_theirs_and_needs_two(record, digits, values, verdict):
+    histories = {seed: {"val_accuracy": [value], "val_loss": [1.0753 - value]} for seed, value in enumerate(values)}
+    record("fc", histories, "mnist")
+    (judgement,) = claims.judge(digits, wanted=("fc-test",))
+    assert (judgement.verdict, judgement.recorded_verdict) == (UNTESTED, verdict)
 
 
-def test_the_table_has_a_row_for_each_claim_and_marks_every_number_that_moves(judgements):
-    for judgement, row in zip(judgements, rows(judgements), strict=True):
-        measured = row["measured"]
-        if judgement.claim["rule"] in ("range", "hardware"):
-            assert "≈" in measured and not re.search(r"\d", re.sub(r"≈ [-+.\d]+", "", measured)), judgement.id
-        else:
-            assert "≈" not in "".join(row.values()), judgement.id
+@pytest.mark.parametrize(
+    ("falls", "verdict"),
+    [(3, REPRODUCED), (2, NOT_REPRODUCED), (0, NOT_REPRODUCED)],
+)
+def test_the_majority_of_recorded_mnist_runs_decides_a_statement(record, digits, falls, verdict):
+    tenths = [list(range(10, 0, -1)) if seed < falls else [1.0] * 10 for seed in range(4)]
+    record("loop", {seed: {"loss_tenths": each} for seed, each in enumerate(tenths)}, "mnist")
+    (judgement,) = claims.judge(digits, wanted=("loop-curve",))
+    assert (judgement.verdict, judgement.recorded_verdict, judgement.measured) == (UNTESTED, verdict, None)
 
 
-def test_the_summary_and_the_counts_name_every_verdict_given(judgements):
-    summary, counts = scoreboard.summary(judgements).data, scoreboard.counts(judgements)
-    for verdict in set(ON_MNIST_5K.values()):
-        number = list(ON_MNIST_5K.values()).count(verdict)
-        assert f"- **{verdict}**, {number} of 27: " in summary and f"{number} {verdict}" in counts
-    assert all(summary.count(f"(`{name}`)") == 1 for name in ON_MNIST_5K)
+def test_without_records_a_claim_about_mnist_has_no_verdict_of_theirs(record, digits):
+    assert not [each.id for each in claims.judge(digits, wanted=("fc-", "loop-curve")) if each.recorded_verdict]
 
 
-def test_the_conclusion_has_the_sentence_of_the_verdict(reported):
-    claim = reported["cnn-gap"]
-    for verdict in (CONTRADICTED, REPRODUCED):
-        judgement = claims.Judgement("cnn-gap", claim, None, NOTHING, None, verdict)
-        assert scoreboard.conclusion([judgement]).data == f"- {claim['follows'][verdict]}"
+# As on all of MNIST
 
 
-def test_the_conclusion_has_a_sentence_for_every_claim_it_speaks_of(judgements):
-    speaking = [judgement.id for judgement in judgements if "follows" in judgement.claim]
-    assert len(scoreboard.conclusion(judgements).data.splitlines()) == len(speaking) > 0
+@pytest.fixture
+def as_mnist(digits):
+    """The digits of mnist-5k under the name of mnist: every claim can be answered, and some facts are wrong."""
+    return dataclasses.replace(digits, name="mnist")
 
 
-def test_checks_hold_what_was_measured_beside_what_is_expected(digits):
-    row = scoreboard.checks([("FC's test accuracy", "percent", "fc_test_accuracy")], digits).data.splitlines()[2]
-    assert re.fullmatch(r"\| FC's test accuracy \| ≈ [\d.]+ % \| [\d.]+ % to [\d.]+ % \(\d+ seeds\) ✓ inside \|", row)
+def test_on_mnist_the_recorded_seeds_decide_and_the_build_is_only_checked(record, as_mnist):
+    around = {offset: [0.9689 + offset / 1000] for offset in (-1, 0, 1)}
+    losses = {offset: [0.1065 + offset / 1000] for offset in around}
+    record("fc", {1 + n: {"val_accuracy": around[n], "val_loss": losses[n]} for n in around}, "mnist")
+    (judgement,) = claims.judge(as_mnist, wanted=("fc-test",))
+    assert judgement.measured[0] < 0.93, "5,000 images do not give MNIST's accuracy"
+    assert (judgement.verdict, judgement.inside, judgement.recorded_verdict) == (REPRODUCED, False, None)
 
 
-@pytest.mark.parametrize(("inside", "fails"), [(True, False), (False, True), (None, True)])
-def test_the_command_line_fails_where_a_value_lies_outside_or_has_no_range(monkeypatch, capsys, inside, fails):
-    outcome = [judged("range", "percent", 0.97, 0.969, SEEDS, inside), judged("exact", "list", [1], [1])]
-    monkeypatch.setattr(claims, "judge", lambda dataset: outcome)
-    monkeypatch.setattr(sys, "argv", ["scoreboard", "mnist-5k"])
-    if fails:
-        with pytest.raises(SystemExit, match="some-claim"):
-            scoreboard.main()
-    else:
-        scoreboard.main()
-    assert "| 97.00 % | ≈ 96.90 % |" in capsys.readouterr().out
+def test_facts_about_mnist_are_not_reproduced_with_fewer_images(as_mnist):
+    found = {each.id: each.verdict for each in claims.judge(as_mnist, wanted=("data-size", "fc-recipe"))}
+    assert found == dict.fromkeys(("data-size", "fc-recipe"), NOT_REPRODUCED)
+
+
+def test_statements_without_records_are_judged_by_this_build(record, as_mnist):
+    found = {each.id: each for each in claims.judge(as_mnist, wanted=("pred-confident", "cnn-faster"))}
+    for judgement in found.values():
+        assert judgement.verdict == RULES[judgement.claim["rule"]].judge({}, judgement.measured, np.array([]))
+        assert judgement.verdict in RULES[judgement.claim["rule"]].gives and len(judgement.recorded) == 0
+    assert found["cnn-faster"].measured.keys() == {"by epochs", "by seconds", "by multiply-adds"}

@@ -1,5 +1,7 @@
 """What is concluded from numbers, held against tables and sums by hand."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -26,10 +28,32 @@ def test_the_prediction_interval_is_the_one_computed_by_hand():
 
 def test_intervals_that_hold_together_share_the_risk_equally():
     together = np.array([[1, 2, 3, 4, 5]]).T + np.array([0, 10, 20, 30, 40])  # five columns: 5 % becomes 1 % each
-    low, high = evaluation.prediction_interval(together, 0.95)
+    low, high = evaluation.prediction_interval(together, 0.95, together=5)
     reach = T_995_4 * np.sqrt(2.5) * np.sqrt(1 + 1 / 5)
     np.testing.assert_allclose(low, np.array([3, 13, 23, 33, 43]) - reach, atol=2e-3)
     np.testing.assert_allclose(high, np.array([3, 13, 23, 33, 43]) + reach, atol=2e-3)
+
+
+def test_intervals_side_by_side_are_each_as_if_alone():
+    side_by_side = np.column_stack([[1, 2, 3, 4, 5], [3, 1, 4, 1, 5]])
+    low, high = evaluation.prediction_interval(side_by_side, 0.95)
+    for column in range(2):
+        assert (low[column], high[column]) == evaluation.prediction_interval(side_by_side[:, column], 0.95)
+
+
+def test_intervals_hold_together_as_often_as_they_say():
+    draws = np.random.default_rng(0).normal(0.97, 0.002, (2_000, 6, 10))
+    inside = {1: 0, 10: 0}
+    for rows, together in itertools.product(draws, inside):
+        low, high = evaluation.prediction_interval(rows[:5], 0.95, together)
+        inside[together] += np.all((low <= rows[5]) & (rows[5] <= high))
+    assert 0.935 < inside[10] / 2_000 < 0.97 and inside[1] / 2_000 < 0.75
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, -0.1, float("nan")])
+def test_a_level_that_is_no_probability_is_refused(level):
+    with pytest.raises(ValueError, match=f"level {level}: expected a probability between 0 and 1"):
+        evaluation.prediction_interval([1, 2, 3], level)
 
 
 def test_the_prediction_interval_holds_a_further_value_as_often_as_it_says():
@@ -53,6 +77,17 @@ def test_smooth_starts_at_the_first_value_and_forgets_by_the_factor():
     assert evaluation.smooth(np.float32([2, 2])).dtype == np.float64
 
 
+@pytest.mark.parametrize(("values", "factor"), [([], 0.95), ([1.0], 1), ([1.0], -0.1)])
+def test_smooth_refuses_no_values_and_a_factor_that_is_none(values, factor):
+    with pytest.raises(ValueError, match=f"factor {factor} and {len(values)} values: expected one from 0 to below 1"):
+        evaluation.smooth(values, factor)
+
+
+def test_fewer_than_ten_values_have_no_tenths():
+    with pytest.raises(ValueError, match="9 values: expected at least 10"):
+        evaluation.tenths(np.arange(9))
+
+
 def test_tenths_are_the_means_of_ten_parts():
     assert evaluation.tenths(np.arange(20)).tolist() == [0.5 + 2 * i for i in range(10)]
     assert len(evaluation.tenths(np.arange(333))) == 10
@@ -71,16 +106,18 @@ def test_first_to_reach_adds_up_the_cost_until_the_target():
     assert evaluation.first_to_reach([0.90, 0.95, 0.94], [1, 1, 1], 0.96) == float("inf")
 
 
+def test_as_many_costs_as_accuracies_are_needed():
+    with pytest.raises(ValueError, match="2 costs: expected one for each of 3 accuracies"):
+        evaluation.first_to_reach([0.9, 0.95, 0.97], [1, 1], 0.9)
+
+
+@pytest.mark.parametrize(("labels", "named"), [([7, 10], [7, 1]), ([7, 1], [7, -1])])
+def test_a_confusion_matrix_is_of_digits(labels, named):
+    with pytest.raises(ValueError, match="expected digits from 0 to 9"):
+        evaluation.confusion_matrix(np.array(labels), np.array(named))
+
+
 # Over seeds
-
-
-def test_the_mean_and_the_spread_are_those_computed_by_hand():
-    assert evaluation.mean_and_spread([1, 2, 3, 4, 5]) == (3, pytest.approx(np.sqrt(2.5)))
-
-
-@pytest.mark.parametrize("values", [[], [0.97], np.array([]), np.array([0.97])])
-def test_fewer_than_two_values_have_no_mean_and_no_spread(values):
-    assert np.isnan(evaluation.mean_and_spread(values)).all()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Each exact measurement is seen to be true of made-up data for which it holds, and false where it does not."""
+"""Each measurement is seen to tell made-up Runs and data apart: what holds of one does not of another."""
 
 import dataclasses
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labcode import backprop, fitting, measurements, models, runs, training
+from labcode import backprop, fitting, measurements, models, records, runs, training
 from labcode.data import Dataset
 
 
@@ -20,7 +20,15 @@ def made_up(train=100, test=20, shape=(28, 28, 1), labels=None):
 
 def run(probabilities=None, weights=(), **history):
     """A Run with that history."""
-    return runs.Run(history, list(weights), probabilities, {})
+    made_by = {"recipe": {"method": "loop" if "step_loss" in history else "fit"}}
+    made_by |= dict.fromkeys(("processor", "threads", "versions"))
+    return runs.Run(history, list(weights), probabilities, made_by)
+
+
+def record(labels=(), probabilities=(), **history):
+    """The Record of such a Run, with these labels of the test images."""
+    probabilities = np.reshape(probabilities, (-1, 10))
+    return records.of_run(run(probabilities, **history), 0, np.array(labels, int))
 
 
 def measure(name, dataset=None, **found):
@@ -28,9 +36,15 @@ def measure(name, dataset=None, **found):
     return measurements.EXACT[name](dataset, found.__getitem__)
 
 
-def statement(name, dataset=None, **found):
-    """The one statement of a measurement: whether it holds."""
-    (holds,) = measure(name, dataset, **found).values()
+def observe(name, **found):
+    """An observed measurement of Records by recipe."""
+    recipes, function = measurements.OBSERVED[name]
+    return function(*(found.pop(recipe) for recipe in recipes))
+
+
+def only(statements):
+    """The one statement: whether it holds."""
+    (holds,) = statements.values()
     return holds
 
 
@@ -96,20 +110,61 @@ def test_seconds_are_those_of_all_epochs():
 
 @pytest.mark.parametrize(("fc", "cnn", "holds"), [(0.96, 0.98, True), (0.98, 0.96, False), (0.97, 0.97, False)])
 def test_network_comparison_asks_for_more_than_a_draw(fc, cnn, holds):
-    assert statement("network_comparison", fc=run(val_accuracy=[1, fc]), cnn=run(val_accuracy=[0, cnn])) is holds
+    found = {"fc": record(val_accuracy=[1, fc]), "cnn": record(val_accuracy=[0, cnn])}
+    assert only(observe("network_comparison", **found)) is holds
 
 
 @pytest.mark.parametrize(("fc_train", "cnn_train", "smaller"), [(0.99, 0.99, True), (0.97, 0.999, False)])
 def test_cnn_gap_is_smaller_compares_training_minus_test_accuracy(fc_train, cnn_train, smaller):
-    fc = run(train_accuracy=[0.5, fc_train], val_accuracy=[0.9, 0.96])
-    cnn = run(train_accuracy=[0.5, cnn_train], val_accuracy=[0.9, 0.98])
-    assert statement("cnn_gap_is_smaller", fc=fc, cnn=cnn) is smaller
+    fc = record(train_accuracy=[0.5, fc_train], val_accuracy=[0.9, 0.96])
+    cnn = record(train_accuracy=[0.5, cnn_train], val_accuracy=[0.9, 0.98])
+    assert only(observe("cnn_gap_is_smaller", fc=fc, cnn=cnn)) is smaller
+
+
+def network(offset):
+    """The Record of a training of two epochs, each of whose values is another."""
+    keys = ("bar_accuracy", "bar_loss", "train_accuracy", "val_accuracy", "val_loss")
+    return record(**{key: [offset + place / 10, offset + place / 10 + 0.01] for place, key in enumerate(keys)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("fc_test_accuracy", 0.31),
+        ("cnn_test_accuracy", 2.31),
+        ("fc_test", [0.31, 0.41]),
+        ("cnn_test", [2.31, 2.41]),
+        ("fc_slow_train_accuracy", 1.01),
+        ("fc_log", [0.00, 0.01, 0.10, 0.11]),
+        ("cnn_log", [2.00, 2.01, 2.10, 2.11]),
+        ("fc_gap_of_the_log", 0.01 - 0.31),
+        ("fc_gap", 0.21 - 0.31),
+        ("cnn_gap", 2.21 - 2.31),
+        ("cnn_gain", 2.31 - 0.31),
+        ("gap_difference", 0),
+        ("fc_small_loss", 3.41),
+        ("fc_small_dropout_loss", 4.41),
+        ("fc_small_more_loss", 5.41),
+        ("loop_test_accuracy", 6.31),
+    ],
+)
+def test_a_ranged_measurement_is_of_the_last_epoch_of_its_recipe(name, value):
+    networks = ("fc", "fc-slow", "cnn", "fc-small", "fc-small-dropout", "fc-small-more", "loop")
+    found = {recipe: network(offset) for offset, recipe in enumerate(networks)}
+    recipes, function = measurements.RANGED[name]
+    assert function(*(found[recipe] for recipe in recipes)) == pytest.approx(value, abs=1e-12)
+
+
+def test_a_difference_of_gaps_is_negative_where_the_cnns_is_smaller():
+    _, function = measurements.RANGED["gap_difference"]
+    fc, cnn = (record(train_accuracy=[train], val_accuracy=[0.90]) for train in (0.95, 0.92))
+    assert function(fc, cnn) == pytest.approx(0.02 - 0.05)
 
 
 def reaches(epoch, seconds):
-    """A Run whose accuracy first reaches 0.9 after that epoch, each of so many seconds; never, if the epoch is 0."""
+    """A Record whose accuracy first reaches 0.9 after that epoch, each of so many seconds; never, if the epoch is 0."""
     accuracies = [0.5] * (epoch - 1) + [0.9] if epoch else [0.5, 0.6]
-    return run(val_accuracy=accuracies, seconds=[seconds] * len(accuracies))
+    return record(val_accuracy=accuracies, seconds=[seconds] * len(accuracies))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +180,7 @@ def reaches(epoch, seconds):
     ids=["by epochs", "by seconds", "by all", "not by multiply-adds", "a draw", "never"],
 )
 def test_cnn_learns_faster_by_each_measure_alone(fc, cnn, faster):
-    held = measure("cnn_learns_faster", made_up(), fc=fc, cnn=cnn)
+    held = observe("cnn_learns_faster", fc=fc, cnn=cnn)
     assert held == dict(zip(("by epochs", "by seconds", "by multiply-adds"), faster, strict=True))
 
 
@@ -145,7 +200,7 @@ def test_blocks_sort_better_where_they_forget_a_place_that_does_not_matter(place
     weights = [np.zeros_like(array) for array in models.build_cnn().get_weights()]
     for kernel in weights[:6:2]:
         kernel[1, 1, 0, 0] = 1  # each convolution hands on what it gets; the pooling remains
-    assert statement("blocks_sort_better", dataset, cnn=run(weights=weights)) is better
+    assert only(measure("blocks_sort_better", dataset, cnn=run(weights=weights))) is better
 
 
 # Section 4: predictions
@@ -167,8 +222,8 @@ def test_first_prediction_is_a_distribution_by_three_statements(first, held):
 
 @pytest.mark.parametrize(("label", "right"), [(7, True), (3, False)])
 def test_first_prediction_is_right_where_it_is_the_first_label(label, right):
-    cnn = run(predictions([7, 3], 0.9))
-    assert statement("first_prediction_is_right", made_up(test=2, labels=[label, 5]), cnn=cnn) is right
+    cnn = record([label, 5], predictions([7, 3], 0.9))
+    assert only(observe("first_prediction_is_right", cnn=cnn)) is right
 
 
 @pytest.mark.parametrize(
@@ -186,7 +241,7 @@ def test_grid_of_predictions_is_of_the_first_twenty(wrong, confidences, held):
     labels = np.arange(24) % 10
     named = labels.copy()
     named[wrong] = (named[wrong] + 1) % 10
-    measured = measure("grid_of_predictions", made_up(test=24, labels=labels), cnn=run(predictions(named, confidences)))
+    measured = observe("grid_of_predictions", cnn=record(labels, predictions(named, confidences)))
     assert measured == dict(zip(("all 20 right", "most at 100 %"), held, strict=True))
 
 
@@ -196,14 +251,15 @@ def test_grid_of_predictions_is_of_the_first_twenty(wrong, confidences, held):
         ([0.999, 0.999, 0.6], [0.5] * 5, True),
         ([0.999, 0.6, 0.6], [0.999] * 5, False),
         ([0.999, 0.6], [], False),
-        ([0.98] * 3, [], False),
+        ([0.994] * 3, [], False),
+        ([0.996] * 3, [], True),
     ],
-    ids=["right ones are sure", "only wrong ones are sure", "half of them", "98 % is not above 99 %"],
+    ids=["right ones are sure", "only wrong ones are sure", "half of them", "printed as 99 %", "printed as 100 %"],
 )
 def test_often_confident_where_right_counts_only_the_right_ones(right, wrong, often):
-    dataset = made_up(test=len(right + wrong), labels=[4] * len(right + wrong))
     probabilities = predictions([4] * len(right) + [5] * len(wrong), np.array(right + wrong))
-    assert statement("often_confident_where_right", dataset, cnn=run(probabilities)) is often
+    cnn = record([4] * len(right + wrong), probabilities)
+    assert only(observe("often_confident_where_right", cnn=cnn)) is often
 
 
 # Section 5: the loop
@@ -229,7 +285,7 @@ def falling_loss(risen=slice(0), first=None):
     ids=["steadily", "one tenth rises", "only unsmoothed", "level"],
 )
 def test_loop_loss_falls_in_every_tenth_of_the_smoothed_curve(losses, falls):
-    assert statement("loop_loss_falls", loop=run(step_loss=losses)) is falls
+    assert only(observe("loop_loss_falls", loop=record(step_loss=losses))) is falls
 
 
 @pytest.mark.parametrize("way", [None, "gradients_by_hand", "gradients_by_differences"])
@@ -246,6 +302,10 @@ def test_gradients_agree_unless_those_of_one_way_are_a_little_wrong(monkeypatch,
     assert measure("gradients_agree", made_up(), loop=loop) == expected
 
 
-def test_every_exact_measurement_is_tested_here():
+# All
+
+
+def test_every_measurement_is_tested_here():
     text = Path(__file__).read_text("utf-8")
-    assert [name for name in measurements.EXACT if f'"{name}"' not in text] == []
+    every = measurements.EXACT | measurements.OBSERVED | measurements.RANGED
+    assert [name for name in every if f'"{name}"' not in text] == []

@@ -1,5 +1,6 @@
 """Recorded seeds: added once, found by recipe and data, and what comes back is what was measured."""
 
+import base64
 import dataclasses
 import hashlib
 import json
@@ -8,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from labcode import data, records, training
+from labcode import data, records, runs, training
 
 RECORDED = records.RESULTS
 RECIPE = training.Recipe("fc", "sgd", learning_rate=0.1, batch_size=64, epochs=2, train_images=256)
+LOOP = dataclasses.replace(RECIPE, method="loop", learning_rate=0.01, batch_size=12)
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +55,43 @@ def test_a_record_holds_what_the_run_measured(digits, entry):
     assert record.made.keys() == {"processor", "threads", "versions", "date"}
 
 
-def test_of_the_loop_the_smoothed_loss_is_kept_in_tenths(digits):
-    recipe = dataclasses.replace(RECIPE, method="loop", learning_rate=0.01, batch_size=12)
+@pytest.mark.parametrize("method", ["fit", "loop"])
+def test_the_record_of_a_run_is_the_one_found_of_its_entry(digits, method):
+    recipe = RECIPE if method == "fit" else LOOP
     run = training.train(recipe, digits, seed=3)
     records.add(records.describe(run, recipe, 3, digits), "mnist-5k")
-    (record,) = records.find(recipe, "mnist-5k")
+    (found,), of_run = records.find(recipe, "mnist-5k"), records.of_run(run, 3, digits.test_labels)
+    assert found.history.keys() == of_run.history.keys()
+    for key, values in of_run.history.items():
+        assert found.history[key] == pytest.approx(values, abs=1e-7), key
+    for bits in records.BITS:
+        of_each = getattr(found, bits), getattr(of_run, bits)
+        assert all(each.dtype == bool and each.shape == (1000,) for each in of_each) and np.array_equal(*of_each), bits
+        assert bits == "sure" or 0 < of_run.correct.sum() < 1000
+    assert (found.seed, found.made, found.test_accuracy) == (3, of_run.made, pytest.approx(run.test_accuracy))
+
+
+@pytest.mark.parametrize(("confidence", "sure"), [(0.994, False), (0.9951, True), (1.0, True), (0.3, False)])
+def test_sure_are_those_whose_confidence_is_printed_as_100_percent(confidence, sure):
+    probabilities = np.full((2, 10), (1 - confidence) / 9)
+    probabilities[0, 7], probabilities[1] = confidence, 0.1  # the second is never sure
+    made_by = {"recipe": dataclasses.asdict(RECIPE)} | dict.fromkeys(("processor", "threads", "versions"))
+    record = records.of_run(runs.Run({}, [], probabilities, made_by), 0, np.array([7, 3]))
+    assert record.sure.tolist() == [sure, False] and sure == (f"{confidence:.0%}" == "100%")
+    assert record.correct.tolist() == [True, False]
+
+
+def test_the_sure_bits_recorded_are_of_the_images(entry, own_results):
+    bits = np.arange(1000) % 3 == 0
+    records.add(entry | {"sure": base64.b64encode(np.packbits(bits)).decode()}, "mnist-5k")
+    (record,) = records.find(RECIPE, "mnist-5k")
+    assert np.array_equal(record.sure, bits) and not np.array_equal(record.correct, bits)
+
+
+def test_of_the_loop_the_smoothed_loss_is_kept_in_tenths(digits):
+    run = training.train(LOOP, digits, seed=3)
+    records.add(records.describe(run, LOOP, 3, digits), "mnist-5k")
+    (record,) = records.find(LOOP, "mnist-5k")
     assert record.history.keys() == run.history.keys() - {"step_loss"} | {"loss_tenths"}
     losses, smoothed = run.history["step_loss"], []
     for loss in losses:

@@ -171,6 +171,24 @@ def test_what_moves_last_digits_decides_a_run(monkeypatch, variable):
     assert facts() != before
 
 
+@pytest.mark.parametrize(
+    ("release", "gpu", "colab"),
+    [
+        (None, False, set()),
+        (None, True, set()),
+        ("release-colab", False, {"a Colab machine"}),
+        ("release-colab", True, {"a Colab machine", "a Colab GPU"}),
+    ],
+)
+def test_hardware_is_the_processor_and_what_colab_gives(monkeypatch, release, gpu, colab):
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: gpu if path == Path("/dev/nvidia0") else exists(path))
+    monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
+    if release:
+        monkeypatch.setenv("COLAB_RELEASE_TAG", release)
+    assert runs.hardware() == {runs.processor()} | colab
+
+
 EDIT = """
 import json, sys
 from pathlib import Path

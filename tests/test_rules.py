@@ -1,0 +1,229 @@
+"""Each rule gives each verdict that it can give, of sabotaged measurements and records: none always says yes.
+
+What is recorded is made up here; intervals are computed by hand, with Student's t from a printed table.
+"""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labcode import measurements, rules, runs
+from labcode.rules import (
+    CONTRADICTED,
+    NOT_REPRODUCED,
+    OTHER_HARDWARE,
+    OVERCLAIMED,
+    REPRODUCED,
+    RULES,
+    UNTESTED,
+)
+
+NOTHING = np.array([])
+SEEDS = np.array([0.968, 0.969, 0.970, 0.9695, 0.9685])  # mean 0.969, variance 0.625e-6
+T_975_4, T_9975_4 = 2.776, 5.598  # Student's t with 4 degrees of freedom: of 95 %, and of 95 % shared by ten
+FURTHER = np.sqrt(0.625e-6 * (1 + 1 / 5))  # the standard error of one further value
+REACH, SHARED_REACH = T_975_4 * FURTHER, T_9975_4 * FURTHER
+A_BIT = 1e-6  # more than the table's t is rounded by, times that
+
+FACT = {"reported": [101770, 101772], "unit": "list"}
+NUMBER = {"reported": 0.9689, "unit": "percent"}
+TIME = {"reported": 28.0, "unit": "seconds", "hardware": runs.processor()}
+SMALLER_GAP = {"fc": [0.9720, 0.9689], "cnn": [0.9932, 0.9925]}
+LARGER_GAP = SMALLER_GAP | {"cnn": [0.9932, 0.9855]}
+CONSISTENT = {"reported": SMALLER_GAP, "consistency": "cnn_gap_smaller"}
+INCONSISTENT = {"reported": LARGER_GAP, "consistency": "cnn_gap_smaller"}
+SHOWN = {"needs": ["a test", "an interval"], "shown": ["an interval", "a picture", "a test"]}
+LACKING = {"needs": ["a test", "an interval"], "shown": ["an interval", "a picture"]}
+
+
+def statements(*held):
+    """A measurement of so many statements."""
+    return {f"statement {number}": holds for number, holds in enumerate(held)}
+
+
+def in_runs(*counts, of=10):
+    """So many of the recorded runs show each statement: (of, k) bool."""
+    return np.array([[number < count for count in counts] for number in range(of)])
+
+
+def either_way(claim, measured_case, recorded_case):
+    """A case by this build where nothing is recorded, and one by the records though this build shows the contrary."""
+    contrary = statements(*(not holds for holds in measured_case))
+    return [
+        (claim, statements(*measured_case), NOTHING),
+        (claim, contrary, in_runs(*recorded_case)),
+        (claim, {}, in_runs(*recorded_case)),
+    ]
+
+
+YES, NO, SOME = ((True, True), (10, 6)), ((True, False), (10, 5)), ((True, False), (10, 0))
+CASES = {
+    ("exact", REPRODUCED): [(FACT, [101770, 101772], NOTHING)],
+    ("exact", NOT_REPRODUCED): [(FACT, [101770, 101771], NOTHING), (FACT, [101770], NOTHING), (FACT, None, NOTHING)],
+    ("range", REPRODUCED): [(NUMBER, measured, SEEDS) for measured in (0.9690, 0.1, None)],
+    ("range", NOT_REPRODUCED): [(NUMBER, measured, SEEDS + 0.01) for measured in (0.9689, 0.979, None)],
+    ("range", UNTESTED): [(NUMBER, 0.9689, NOTHING), (NUMBER, 0.9689, SEEDS[:1])],
+    ("holds", REPRODUCED): either_way({}, *YES),
+    ("holds", NOT_REPRODUCED): either_way({}, *NO) + either_way({}, (False, False), (0, 5)),
+    ("measures", REPRODUCED): either_way({}, *YES),
+    ("measures", NOT_REPRODUCED): either_way({}, (False, False), (5, 0)),
+    ("measures", OVERCLAIMED): either_way({}, *SOME) + either_way({}, (False, True), (5, 6)),
+    ("own-numbers", REPRODUCED): either_way(CONSISTENT, *YES),
+    ("own-numbers", NOT_REPRODUCED): either_way(CONSISTENT, *NO),
+    ("own-numbers", CONTRADICTED): [*either_way(INCONSISTENT, *YES), *either_way(INCONSISTENT, *NO)],
+    ("evidence", REPRODUCED): either_way(SHOWN, *YES),
+    ("evidence", NOT_REPRODUCED): either_way(SHOWN, *NO) + either_way(LACKING, *NO),
+    ("evidence", OVERCLAIMED): either_way(LACKING, *YES),
+    ("hardware", REPRODUCED): [(TIME, seconds, NOTHING) for seconds in (22.5, 28.0, 34.9)],
+    ("hardware", NOT_REPRODUCED): [(TIME, seconds, NOTHING) for seconds in (22.3, 35.1, 2.0)],
+    ("hardware", OTHER_HARDWARE): [(TIME | {"hardware": "an abacus"}, 28.0, NOTHING)],
+}
+
+
+@pytest.mark.parametrize(("name", "verdict"), [(name, given) for name, rule in RULES.items() for given in rule.gives])
+def test_a_rule_gives_each_of_its_verdicts(name, verdict):
+    for claim, measured, recorded in CASES[name, verdict]:
+        assert RULES[name].judge(claim, measured, recorded) == verdict, (claim, measured, recorded)
+
+
+def test_no_case_is_of_a_verdict_that_the_rule_does_not_name():
+    assert CASES.keys() == {(name, verdict) for name, rule in RULES.items() for verdict in rule.gives}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_no_rule_always_says_yes_or_always_no(name):
+    assert {REPRODUCED, NOT_REPRODUCED} <= set(RULES[name].gives) <= set(rules.VERDICTS)
+
+
+@pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule.measurements is rules.STATEMENTS])
+def test_no_other_verdict_is_given_of_any_two_statements_or_any_three_runs(name):
+    rule, claims = RULES[name], (CONSISTENT | SHOWN, CONSISTENT | LACKING, INCONSISTENT | SHOWN, INCONSISTENT | LACKING)
+    for claim, held in itertools.product(claims, itertools.product((False, True), repeat=2)):
+        assert rule.judge(claim, statements(*held), NOTHING) in rule.gives
+        for bits in itertools.product((False, True), repeat=6):
+            assert rule.judge(claim, statements(*held), np.array(bits).reshape(3, 2)) in rule.gives
+
+
+@pytest.mark.parametrize(("name", "claim"), [("holds", {}), ("measures", {}), ("own-numbers", CONSISTENT)])
+def test_what_was_not_measured_is_not_judged(name, claim):
+    assert RULES[name].judge(claim, None, NOTHING) == UNTESTED
+
+
+@pytest.mark.parametrize(("name", "claim"), [("own-numbers", INCONSISTENT), ("evidence", LACKING)])
+def test_what_the_report_itself_settles_needs_no_measurement(name, claim):
+    assert (RULES[name].judge(claim, None, NOTHING),) == RULES[name].by_report
+    assert set(RULES[name].by_report) <= set(RULES[name].gives)
+
+
+def test_a_rule_judges_only_measurements_of_its_kind():
+    facts, numbers, observed = measurements.EXACT, measurements.RANGED, measurements.OBSERVED
+    assert not facts.keys() & numbers.keys() and not observed.keys() & (facts | numbers).keys()
+    kinds = {name: set(rule.measurements) for name, rule in RULES.items()}
+    assert kinds.pop("range") == set(numbers) and kinds.pop("exact") == kinds.pop("hardware") == set(facts)
+    assert kinds and all(kind == {*facts, *observed} for kind in kinds.values())
+
+
+def test_every_rule_is_explained_where_claims_are_written_and_where_they_are_judged():
+    explained = [line.split()[0] for line in rules.__doc__.splitlines()[2:] if line.split("  ")[0] in RULES]
+    assert explained == list(RULES)
+    header = Path(rules.__file__).with_name("claims.toml").read_text("utf-8").split("\n\n")[0]
+    assert f"labcode/rules.py judges it: {', '.join(RULES)}\n" in header
+
+
+# Range: the interval of the recorded seeds decides
+
+
+def range_verdict(reported, recorded, unit):
+    return RULES["range"].judge({"reported": reported, "unit": unit}, None, recorded)
+
+
+@pytest.mark.parametrize("unit", ["percent", "pp"])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_one_number_is_reproduced_up_to_the_edges_of_its_interval(unit, side):
+    assert range_verdict(0.969 + side * (REACH - A_BIT), SEEDS, unit) == REPRODUCED
+    assert range_verdict(0.969 + side * (REACH + A_BIT), SEEDS, unit) == NOT_REPRODUCED
+
+
+def off_by(reach, side, count, at):
+    """So many values in the middle of what is recorded, one of them that far off; and what is recorded, (5, count)."""
+    values = np.linspace(0, 0.9, count) + 0.969
+    values[at] += side * reach
+    return list(values), SEEDS[:, np.newaxis] + np.linspace(0, 0.9, count)
+
+
+@pytest.mark.parametrize(
+    ("unit", "count", "reach"), [("test", 2, REACH), ("log", 10, SHARED_REACH)], ids=["each its own", "shared by ten"]
+)
+@pytest.mark.parametrize("side", [-1, 1])
+def test_each_of_several_numbers_must_lie_within_its_edges(unit, count, reach, side):
+    for at in range(count):
+        assert range_verdict(*off_by(reach - A_BIT, side, count, at), unit) == REPRODUCED
+        assert range_verdict(*off_by(reach + A_BIT, side, count, at), unit) == NOT_REPRODUCED
+
+
+def test_the_check_on_a_build_is_wider_than_the_verdict_and_shared():
+    t_9995_4, t_99975_4 = 8.610, 10.306  # of 99.9 %, and of 99.9 % shared by two
+    for recorded, t in ((SEEDS, t_9995_4), (SEEDS[:, np.newaxis] + [0, 0.1], t_99975_4)):
+        low, high = rules.check_range(recorded)
+        assert high - low == pytest.approx(np.full(recorded[0].shape, 2 * t * FURTHER), abs=A_BIT)
+
+
+def test_a_value_on_an_edge_is_within():
+    assert rules.within(1, (1, 2)) and rules.within(2, (1, 2)) and rules.within([1, 4], ([1, 3], [2, 4]))
+    assert not rules.within(np.nextafter(2, 3), (1, 2)) and not rules.within([1, 2], ([1, 3], [2, 4]))
+    assert not rules.within(float("nan"), (1, 2))
+
+
+# Statements: the majority of the recorded runs decides
+
+
+@pytest.mark.parametrize(
+    ("shown_by", "of", "verdict"),
+    [
+        (6, 10, REPRODUCED),
+        (5, 10, NOT_REPRODUCED),
+        (4, 10, NOT_REPRODUCED),
+        (3, 5, REPRODUCED),
+        (2, 5, NOT_REPRODUCED),
+        (1, 1, REPRODUCED),
+        (0, 1, NOT_REPRODUCED),
+    ],
+)
+@pytest.mark.parametrize("here", [True, False])
+def test_exactly_half_is_no_majority_and_this_build_has_no_vote(shown_by, of, verdict, here):
+    assert RULES["holds"].judge({}, statements(here), in_runs(shown_by, of=of)) == verdict
+
+
+def test_each_statement_has_a_majority_of_its_own():
+    in_turn = np.array([[True, True, False], [False, True, True], [True, False, True]])
+    assert RULES["holds"].judge({}, statements(False, False, False), in_turn) == REPRODUCED
+    assert RULES["holds"].judge({}, statements(True, True, True), ~in_turn) == NOT_REPRODUCED
+
+
+# What the report says of its own numbers
+
+
+@pytest.mark.parametrize(("cnn_test", "agrees"), [(0.8125, True), (0.75, False), (0.6875, False)])
+def test_a_gap_agrees_only_where_it_is_smaller(cnn_test, agrees):
+    reported = {"fc": [0.75, 0.5], "cnn": [1.0, cnn_test]}
+    assert rules.CONSISTENT["cnn_gap_smaller"](reported) is agrees
+
+
+@pytest.mark.parametrize(("printed", "agrees"), [(7, True), (3, False)])
+def test_a_printed_digit_agrees_where_its_number_is_the_largest(printed, agrees):
+    probabilities = [0.01] * 7 + [0.9, 0.01, 0.02]
+    assert rules.CONSISTENT["argmax_is_printed"]({"probabilities": probabilities, "printed": printed}) is agrees
+
+
+# Hardware
+
+
+@pytest.mark.parametrize("kind", ["a Colab machine", "a Colab GPU", runs.processor()])
+def test_a_time_is_judged_on_the_hardware_of_the_claim_and_on_no_other(monkeypatch, kind):
+    claim = TIME | {"hardware": kind}
+    monkeypatch.setattr(runs, "hardware", lambda: {kind, "another"})
+    assert RULES["hardware"].judge(claim, 28.0, NOTHING) == REPRODUCED
+    monkeypatch.setattr(runs, "hardware", lambda: {"another"})
+    assert RULES["hardware"].judge(claim, 28.0, NOTHING) == OTHER_HARDWARE

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from labcode import data, evaluation, training
+from labcode import data, training
 
 RESULTS = Path(__file__).parent.parent / "results"
 BITS = ("correct", "sure")  # kept of each test image
@@ -73,6 +73,8 @@ def of_run(run, seed, labels):
     made["date"] = datetime.date.today().isoformat()
     history = {key: values for key, values in run.history.items() if key != "step_loss"}
     if run.made_by["recipe"]["method"] == "loop":
+        from labcode import evaluation  # imports SciPy, a second that each worker of a study would take
+
         history["loss_tenths"] = evaluation.tenths(evaluation.smooth(run.history["step_loss"])).tolist()
     correct = run.probabilities.argmax(axis=1) == labels
     return Record(history, correct, run.probabilities.max(axis=1) >= SURE, seed, made)

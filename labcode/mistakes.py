@@ -9,10 +9,15 @@ import json
 
 import numpy as np
 
-from labcode import evaluation
+from labcode import evaluation, publish
 
 SAMPLE = 12  # of each digit that a network reads right
 SCALE = 10_000  # probabilities are rounded to whole ten-thousandths: 9,721 is 97.21 %
+
+
+def publish_script(dataset, probabilities):
+    """Publish the script file, ``mistakes-data.js``; arguments and errors are those of ``script``."""
+    publish.file("mistakes-data.js", script(dataset, probabilities))
 
 
 def script(dataset, probabilities):

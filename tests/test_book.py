@@ -49,7 +49,6 @@ CONSTANTS = {
     "10 %": "one of ten digits",
     "100 %": "a bound",
     "90 %": "an example of a confidence",
-    "99 %": "a bound: which confidence is called very high",
     "1.45 %": "arithmetic on a reported value: 100 - 98.55",
     "311 errors": "arithmetic on a reported value: 10,000 x (1 - 0.9689)",
     "1.66 %": "the report's own way to write 1.66 pp, quoted",

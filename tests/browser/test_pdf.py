@@ -50,9 +50,10 @@ def outline(reader):
     return [(entry.title, reader.get_destination_page_number(entry)) for entry in flat(reader.outline)]
 
 
-def test_every_page_has_its_number(texts):
+def test_every_page_has_its_number_and_more(texts):
     assert len(texts) > 20
     assert [text.split()[0] for text in texts] == [str(number) for number in range(1, len(texts) + 1)]
+    assert all(len(text.split()) > 1 for text in texts), "a page is blank but for its number"
 
 
 def test_outline_and_contents_lead_to_every_chapter(reader, texts):

@@ -323,6 +323,8 @@ def test_the_published_values_are_those_that_were_judged(shell, judgements, publ
         assert (entry["expected"] or {"seeds": 0})["seeds"] == len(judgement.recorded), entry["id"]
         if judgement.claim["rule"] == "range":
             assert rules.within(entry["measured"], np.array(entry["expected"]["possible"])) == judgement.inside
+            reproduced = rules.verdict_range(judgement.recorded, entry["unit"])
+            assert np.array_equal(entry["expected"]["reproduced"], reproduced), entry["id"]
     assert any(judgement.recorded_verdict for judgement in judgements)
 
 

@@ -69,7 +69,7 @@ def test_maps_are_those_that_answer_most(networks):
     maps = web.choose_maps(networks["cnn"], images)
     assert {name: len(chosen) for name, chosen in maps.items()} == {"pool_1": 12, "pool_2": 12, "pool_3": 256}
     assert all(chosen == sorted(set(chosen)) for chosen in maps.values())
-    pooled = models.keras.Model(networks["cnn"].inputs, networks["cnn"].get_layer("pool_2").output)
+    pooled = models.keras.Model(networks["cnn"].inputs[0], networks["cnn"].get_layer("pool_2").output)
     means = np.asarray(pooled(images)).mean(axis=(0, 1, 2))
     others = np.delete(means, maps["pool_2"])
     assert means[maps["pool_2"]].min() >= others.max()

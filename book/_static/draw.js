@@ -64,6 +64,9 @@
     followPointer(find("#draw-paper"));
     followKeys(find("#draw-paper"));
     update();
+    for (const { image } of build.digits.slice(0, 4)) {
+      setTimeout(() => labcodeNetwork.forward(build.networks.cnn, image)); // compiled before anyone waits for an answer
+    }
   }
 
   function row(digit) {

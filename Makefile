@@ -11,6 +11,9 @@ book: install
 test: install
 	$(IN_ENV) ruff check && $(IN_ENV) pytest
 
+soak: install  # what takes too long for every day: faults by the thousand, and whether it lasts
+	$(IN_ENV) pytest -m soak -n 1 tests
+
 record: install  # the outputs stored in the chapters, which the tests compare
 	$(IN_ENV) python book/_ext/record.py
 
@@ -38,4 +41,4 @@ clean: install
 	.venv/bin/python -m pip install --require-hashes -r requirements.lock
 	touch $@
 
-.PHONY: install book test record pdf screenshots study clean
+.PHONY: install book test soak record pdf screenshots study clean

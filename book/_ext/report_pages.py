@@ -1,5 +1,8 @@
 """A Sphinx extension for what the report's pages need beyond their theme."""
 
+import textwrap
+from html import escape
+
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.errors import ExtensionError
@@ -44,7 +47,10 @@ def as_mathml(node, **options):
 
 
 def finish_page(app, pagename, templatename, context, doctree):
-    """On a chapter's page, name empty table heads plain cells, as screen readers need, and offer what was executed."""
+    """Say in a page's head what it is about; offer what was executed; an empty table head is no head."""
+    if doctree and (paragraph := next(doctree.findall(nodes.paragraph), None)):
+        description = escape(textwrap.shorten(paragraph.astext(), 160, placeholder=" ..."))
+        context["metatags"] = context.get("metatags", "") + f'<meta name="description" content="{description}" />'
     if doctree is None or not context.get("sourcename", "").endswith(".ipynb"):
         return
     body = context["body"].replace('<th class="head"><p></p></th>', "<td></td>")

@@ -7,6 +7,8 @@ from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.errors import ExtensionError
 
+USED_AT_ONCE = ("documentation_options", "doctools")  # by scripts within the page
+
 
 def setup(app):
     """Connect to Sphinx's events, in the order in which a build meets them."""
@@ -51,6 +53,9 @@ def finish_page(app, pagename, templatename, context, doctree):
     if doctree and (paragraph := next(doctree.findall(nodes.paragraph), None)):
         description = escape(textwrap.shorten(paragraph.astext(), 160, placeholder=" ..."))
         context["metatags"] = context.get("metatags", "") + f'<meta name="description" content="{description}" />'
+    for script in context["script_files"]:  # the text comes first
+        if script.filename and not any(name in script.filename for name in USED_AT_ONCE):
+            script.attributes["defer"] = "defer"
     if doctree is None or not context.get("sourcename", "").endswith(".ipynb"):
         return
     body = context["body"].replace('<th class="head"><p></p></th>', "<td></td>")

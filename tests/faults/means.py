@@ -1,0 +1,41 @@
+"""Means by which faults are made: processes with few rights, little room or a short life."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+# Root passes every check of permission; without its capabilities it is any other user, who owns what it made.
+UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+PATIENCE = 100  # seconds until a process that should have ended counts as hanging
+
+
+def command(code, *arguments):
+    """The command that runs Python code with these arguments."""
+    return [sys.executable, "-c", code, *map(str, arguments)]
+
+
+def run(prefix, code, *arguments):
+    """Run Python code to its end, behind a prefix as those above: its exit code, output and errors."""
+    if prefix and not shutil.which(prefix[0]):
+        pytest.skip(f"needs {prefix[0]}")
+    done = subprocess.run(
+        [*prefix, *command(code, *arguments)], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def little_room(folder, kilobytes):
+    """The prefix that gives a process a file system of its own at ``folder``, of that size; gone with the process."""
+    mount = f'mount -t tmpfs -o size={kilobytes}k tmpfs "$0" && exec "$@"'
+    prefix = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, str(folder)]
+    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs a system that lets a process mount a file system of its own")
+    return prefix
+
+
+def small_files(kilobytes):
+    """The prefix that lets a process write no file larger than that."""
+    return ["prlimit", f"--fsize={1024 * kilobytes}"]

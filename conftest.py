@@ -17,7 +17,7 @@ def pytest_configure(config):
     worker = getattr(config, "workerinput", {}).get("workerid")
     if worker is None:
         config.session_folder = os.environ["LABCODE_CACHE"] = tempfile.mkdtemp(prefix="labcode-tests-")
-        for name in ("LABCODE_DATASET", "LABCODE_PROGRESS", "LABCODE_PUBLISH"):
+        for name in ("LABCODE_CACHE_GB", "LABCODE_DATASET", "LABCODE_PROGRESS", "LABCODE_PUBLISH"):
             os.environ.pop(name, None)
         if "MNIST_DIR" in os.environ:
             os.environ["MNIST_DIR"] = os.path.abspath(os.environ["MNIST_DIR"])

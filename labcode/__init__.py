@@ -1,14 +1,17 @@
 """The computing behind the report; the chapters in ``book/`` argue, these modules compute.
 
 ==============  ==========================================================================
-data            the data sets: find, download, verify, parse, put in order
+data            the data sets: find, download, verify, put in order
+idx             the format of MNIST's files
+download        a file from a server, bounded in size and time
 models          the networks
 loop            the GradientTape loop: the file is the lesson
 backprop        the same gradients by hand, in NumPy
 training        ``Recipe`` and ``train``
 fitting         how ``train`` trains: by Keras ``fit`` or by the loop
 quiet           TensorFlow and Keras, imported without their log
-runs            where Runs are kept and found again
+runs            what a training left, found again by what made it
+store           the folder that keeps Runs
 progress        tells the build how far a training is
 evaluation      intervals, spreads, paired tests, confusion
 calibration     whether confidence is the probability of being right

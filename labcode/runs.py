@@ -1,30 +1,25 @@
-"""Where Runs are kept and found again.
+"""Runs: what a training left, found again by what made it.
 
 A Run is found by what made it, so that two chapters which need one Run train it once, and a changed plot trains
-nothing. It lies in ``<cache>/runs/<key>/``: ``arrays.npz`` (read without pickle) and ``manifest.json``.
+nothing. It lies in ``<cache>/runs/<key>/``, as ``store`` keeps it.
 """
 
-import contextlib
 import hashlib
 import json
 import os
 import platform
-import shutil
 import sys
-import tempfile
-import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import joblib
 import numpy as np
-from filelock import FileLock, Timeout
 
-from labcode import data, progress
+from labcode import data, store
 
 # What a training computes is decided by these sources; editing any other module retrains nothing.
-SOURCES = ("data.py", "fitting.py", "loop.py", "models.py", "training.py")
+SOURCES = ("data.py", "fitting.py", "idx.py", "loop.py", "models.py", "training.py")
 
 
 @dataclass(frozen=True)
@@ -101,66 +96,25 @@ def find_or_make(made_by, make):
         made_by: as ``facts`` returns them; their hash is the key.
         make: called without arguments where no such Run is stored; returns history, weights and probabilities.
 
-    While another process makes the same Run, this one waits and then finds it.
+    While another process makes the same Run, this one waits and then finds it. Where the store cannot be written, the
+    Run is made, returned and not kept, with a warning.
+
+    Raises:
+        ValueError: ``$LABCODE_CACHE_GB`` is not a number of gigabytes.
     """
     key = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:32]
-    folder = data.cache_folder() / "runs" / key
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(folder.with_suffix(".lock")):
-        run = _read(folder)
-        if run is None:
-            run = Run(*make(), made_by)
-            _write(folder, run)
+    folder, limit = data.cache_folder() / "runs" / key, store.limit()
+    with store.hold(folder) as fault:
+        found = store.read(folder, made_by)
+        if found:
+            history, arrays = found
+            weights = [arrays[f"weight_{i}"] for i in range(len(arrays) - 1)]
+            return Run(history, weights, arrays["probabilities"], made_by)
+        run = Run(*make(), made_by)
+        if fault:
+            store.warn_not_kept(folder, fault)
+        else:
+            arrays = {f"weight_{i}": values for i, values in enumerate(run.weights)}
+            store.write(folder, made_by, run.history, arrays | {"probabilities": run.probabilities})
+            store.tidy(folder.parent, limit)
     return run
-
-
-@contextlib.contextmanager
-def _lock(path):
-    """Hold a lock between processes, and say so where it has to be waited for."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        progress.report("waiting for another process that trains the same Run", waiting=True)
-        lock.acquire()
-        progress.report("the other process is done")
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _write(folder, run):
-    """Store a Run: into a folder of another name, which then gets its own in one move."""
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix="writing-"))
-    try:
-        manifest = {"made_by": run.made_by, "history": run.history}
-        arrays = {f"weight_{i}": values for i, values in enumerate(run.weights)} | {"probabilities": run.probabilities}
-        np.savez(scratch / "arrays.npz", **arrays)
-        manifest["sha256"] = _digest(manifest, scratch / "arrays.npz")
-        (scratch / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-        scratch.replace(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _digest(manifest, arrays):
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode() + arrays.read_bytes()).hexdigest()
-
-
-def _read(folder):
-    """The Run in that folder; None where there is none. A damaged one is set aside, and counts as none."""
-    if not folder.is_dir():
-        return None
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if manifest.pop("sha256") != _digest(manifest, folder / "arrays.npz"):
-            raise ValueError("what it holds is not what was stored")
-        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-            weights = [arrays[f"weight_{i}"] for i in range(len(arrays.files) - 1)]
-            return Run(manifest["history"], weights, arrays["probabilities"], manifest["made_by"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix="damaged-")) / folder.name
-        folder.replace(aside)
-        warnings.warn(f"{folder}: {error}; set aside as {aside}, the Run is trained anew", stacklevel=2)
-        return None

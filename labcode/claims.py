@@ -35,14 +35,18 @@ def _number(value):
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _plain(value):
+    return isinstance(value, str) or _number(value)
+
+
 UNITS = {  # what a reported value of each is, and whether one is that
     "percent": ("a number", _number),
     "pp": ("a number", _number),
     "seconds": ("a number", _number),
-    "list": ("a list", lambda value: isinstance(value, list) and len(value) > 0),
+    "list": ("a list of numbers or texts", lambda value: isinstance(value, list) and value and all(map(_plain, value))),
     "log": ("a list of 10 numbers", lambda value: _numbers(value, 10)),
     "test": ("a list of 2 numbers", lambda value: _numbers(value, 2)),
-    "text": ("a text or a table", lambda value: isinstance(value, (str, dict))),
+    "text": ("a text or a table", lambda value: isinstance(value, (str, dict)) and value),
 }
 
 
@@ -76,8 +80,13 @@ def load_claims(path=CLAIMS):
 
     Raises:
         ValueError: an entry is missing or unknown, lacks a field or has a wrong one; the message names entry and field.
+            Or the file is not TOML, as where an entry or a field is there twice.
+        OSError: there is no such file, or it cannot be read.
     """
-    claims = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    try:
+        claims = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected TOML, found {error}; restore the file from version control") from error
     for name in (*claims, *IDS):
         if name not in claims or name not in IDS:
             what = "unknown" if name in claims else "missing"

@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from labcode import data, training
 
 RESULTS = Path(__file__).parent.parent / "results"
 BITS = ("correct", "sure")  # kept of each test image
+FIELDS = {"recipe": dict, "seed": int, "data": str, "made": dict, "history": dict} | dict.fromkeys(BITS, str)
 SURE = 0.995  # a confidence from here on is printed as 100 %
 
 
@@ -137,20 +139,36 @@ def _digest(entry):
 
 def _read(path):
     """The entries of that file, each as it was written."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
     restore = "restore the file from version control, or remove it and run the study anew"
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         if not (isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)):
             raise ValueError("expected a list of objects")
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordsError(f"{path}: cut or edited ({error}); {restore}") from error
+    seen = []
     for number, entry in enumerate(entries, 1):
-        if entry.get("digest") != _digest(entry):
+        fault = _fault(entry, seen)
+        if fault:
             which = f"entry {number}, recipe {entry.get('recipe')}, seed {entry.get('seed')}"
-            raise RecordsError(f"{path}: {which}: its digest says that it was edited; {restore}")
+            raise RecordsError(f"{path}: {which}: {fault}; {restore}")
     return entries
+
+
+def _fault(entry, seen):
+    """What is wrong with an entry, or None; the list of the keys before it gains its own."""
+    if entry.get("digest") != _digest(entry):
+        return "its digest says that it was edited"
+    wrong = [field for field, kind in FIELDS.items() if not isinstance(entry.get(field), kind)]
+    if wrong:
+        return f"{', '.join(wrong)} missing or of the wrong type"
+    key = _key(entry)
+    if key in seen:
+        return "it is there twice"
+    seen.append(key)
+    return None
 
 
 def _pack(bits):

@@ -14,6 +14,7 @@ def setup(app):
     """Connect to Sphinx's events, in the order in which a build meets them."""
     app.add_html_math_renderer("mathml", (write_formula, None), (write_display, None))
     app.connect("config-inited", leave_out_thebe)
+    app.connect("doctree-read", show_markup_as_text)
     app.connect("html-page-context", finish_page)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -26,6 +27,14 @@ def leave_out_thebe(app, config):
         for listener in list(app.events.listeners[event]):
             if listener.handler.__module__ == "sphinx_thebe":
                 app.disconnect(listener.id)
+
+
+def show_markup_as_text(app, doctree):
+    """Show the HTML in a Markdown output or in a caption as text: what a cell computes must not become a script."""
+    outputs = [node for node in doctree.findall(nodes.container) if node.get("mime_type") == "text/markdown"]
+    for node in [*outputs, *doctree.findall(nodes.caption)]:
+        for raw in list(node.findall(nodes.raw)):
+            raw.replace_self(nodes.inline("", raw.astext()))
 
 
 def write_formula(translator, node):

@@ -223,7 +223,7 @@ def two_trainings(tmp_path_factory):
 
 @pytest.mark.parametrize("name", EXACT)
 def test_two_trainings_agree_bit_for_bit(two_trainings, name):
-    one, other = (np.load(folder / f"{name}.npz") for folder in two_trainings)
+    one, other = (np.load(folder / f"{name}.npz", allow_pickle=False) for folder in two_trainings)
     assert one.files == other.files and len(one.files) in (5, 11)
     for key in one.files:
         assert one[key].dtype == np.float32 and one[key].tobytes() == other[key].tobytes()
@@ -235,7 +235,7 @@ def test_a_found_run_is_the_trained_one_and_imports_no_framework(two_trainings, 
     recipes = [(name, dataclasses.asdict(recipe)) for name, recipe in EXACT.items()]
     assert python(FIND, two_trainings[0] / "cache", tmp_path, json.dumps(recipes)).wait() == 0
     for name in EXACT:
-        trained, found = (np.load(folder / f"{name}.npz") for folder in (two_trainings[0], tmp_path))
+        trained, found = (np.load(folder / f"{name}.npz", allow_pickle=False) for folder in (two_trainings[0], tmp_path))
         assert all(np.array_equal(trained[key], found[key]) for key in trained.files)
 
 

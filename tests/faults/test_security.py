@@ -1,0 +1,154 @@
+"""The sources hold nothing that would run what it is given, and nothing leads outside the cache."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import yaml
+from test_project import project_files
+
+from labcode import data, runs
+
+ROOT = Path(__file__).parents[2]
+# Modules that run what they read, or unpack archives to where these say.
+MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal", "tarfile", "telnetlib", "ftplib"}
+BUILTINS = {"eval", "exec", "compile", "__import__"}
+CALLS = {  # ends of functions' names
+    *("os.system", "os.popen", "getoutput", "getstatusoutput", "create_subprocess_shell"),
+    *("load_model", "model_from_json", "load_weights", "TFSMLayer", "saved_model.load", "torch.load", "joblib.load"),
+    *("extractall", "extract", "unpack_archive", "read_pickle", "enable_unsafe_deserialization"),
+    *("yaml.load", "yaml.unsafe_load", "yaml.full_load"),
+}
+ARGUMENTS = {("shell", True), ("allow_pickle", True), ("verify", False), ("safe_mode", False)}
+ADDRESS = re.compile(r"http://(?!127\.0\.0\.1|www\.w3\.org/|no-such-host\.invalid|localhost)")
+SCRIPT = re.compile(r"\beval\(|new Function\(|document\.write\(|insertAdjacentHTML|outerHTML|javascript:")
+
+
+def faults(source):
+    """What of the above a Python source has, in words."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name.split(".")[0] in MODULES]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in MODULES:
+            found.append(node.module)
+        elif isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if name.removeprefix("builtins.") in BUILTINS or any(f".{name}".endswith(f".{call}") for call in CALLS):
+                found.append(name)
+            keywords = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
+            found += [f"{key}={value}" for key, value in keywords.items() if (key, value) in ARGUMENTS]
+            if name in ("np.load", "numpy.load") and keywords.get("allow_pickle", True):
+                found.append(f"{name} without allow_pickle=False")
+    return found
+
+
+def sources():
+    """The Python of the project, by file and for notebooks by cell."""
+    for path in project_files():
+        if path.suffix == ".py":
+            yield str(path.relative_to(ROOT)), path.read_text("utf-8")
+        elif path.suffix == ".ipynb":
+            cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+            yield from ((f"{path.name}, cell {number}", cell.source) for number, cell in enumerate(cells, 1))
+
+
+def test_no_source_runs_what_it_is_given():
+    assert {name: found for name, text in sources() if (found := faults(text))} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "eval(text)",
+        "exec(text)",
+        "compile(text, 'x', 'exec')",
+        "os.system(text)",
+        "subprocess.run(f'ls {text}', shell=True)",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "keras.models.load_model(path)",
+        "model.load_weights(path)",
+        "yaml.load(text)",
+        "requests.get(url, verify=False)",
+        "zipfile.ZipFile(path).extractall()",
+    ],
+)
+def test_a_source_that_does_would_be_seen(source):
+    assert faults(source)
+
+
+def test_what_is_harmless_is_not_taken_for_a_fault():
+    assert faults("re.compile('x'); model.compile(); np.load(path, allow_pickle=False); yaml.safe_load(x)") == []
+
+
+def test_scripts_build_nothing_from_text_that_they_are_given():
+    scripts = [*(ROOT / "book").rglob("*.js")]
+    assert scripts and [path.name for path in scripts if SCRIPT.search(path.read_text("utf-8"))] == []
+
+
+def test_addresses_are_https_and_what_is_downloaded_is_known_by_its_hash():
+    assert data.MIRRORS and all(mirror.startswith("https://") for mirror in data.MIRRORS)
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest, _ in data.FILES.values())
+    assert [name for name, text in sources() if ADDRESS.search(text.replace(ADDRESS.pattern, ""))] == []
+
+
+# Paths
+
+
+@pytest.mark.parametrize("name", ["../away", "/absolute", "a/../../b", "\0", "mnist/../../x"])
+def test_a_data_set_s_name_leads_nowhere(name):
+    for function in (data.load, data.at_hand, data.fetch, data.verify):
+        with pytest.raises(ValueError, match="expected one of mnist, mnist-5k"):
+            function(name)
+
+
+@pytest.mark.parametrize("text", ["../../away", "/absolute", "a\0b", "~/x"])
+def test_what_makes_a_run_decides_no_path(cache, tmp_path, text):
+    made = {"val_accuracy": [0.5]}, [np.zeros(1, np.float32)], np.zeros((1, 10), np.float32)
+    runs.find_or_make({"recipe": text, "data": text}, lambda: made)
+    (entry,) = (cache / "runs").iterdir()
+    assert re.fullmatch("[0-9a-f]{32}", entry.name) and list(tmp_path.iterdir()) == [cache]
+
+
+def test_an_archive_s_names_lead_nowhere(cache, tmp_path):
+    made = {}, [np.zeros(1, np.float32)], np.zeros((1, 10), np.float32)
+    runs.find_or_make({"recipe": "x"}, lambda: made)
+    (entry,) = (cache / "runs").iterdir()
+    np.savez(entry / "arrays.npz", **{"../../../away": np.ones(1), "/absolute": np.ones(1)})
+    with pytest.warns(UserWarning, match="set aside"):
+        runs.find_or_make({"recipe": "x"}, lambda: made)
+    assert list(tmp_path.iterdir()) == [cache] and not Path("/absolute.npy").exists()
+
+
+# Workflows
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.name)
+def test_a_workflow_holds_the_least_permissions(path):
+    text = path.read_text("utf-8")
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {"contents": "read"}
+    for name, job in workflow["jobs"].items():
+        steps = job["steps"]
+        if "permissions" in job:  # then it runs nothing of the repository, nor of its dependencies
+            assert job["permissions"] == {"pages": "write", "id-token": "write"}, name
+            assert [step for step in steps if "run" in step or "checkout" in step["uses"]] == []
+        for step in steps:
+            assert not re.search(r"\$\{\{", step.get("run", "")), "what others may have written gets into a shell"
+            assert "uses" not in step or re.search(r"@[0-9a-f]{40}$", step["uses"])
+            if "checkout" in step.get("uses", ""):
+                assert step["with"]["persist-credentials"] is False
+    assert "pull_request_target" not in text and "secrets." not in text
+
+
+def test_the_locked_dependencies_are_audited_and_carry_hashes():
+    assert "pip-audit==" in (ROOT / ".github" / "workflows" / "test.yml").read_text("utf-8")
+    for path in (ROOT / ".ci" / "run", ROOT / "Makefile"):
+        for line in re.findall(r"pip install.*", path.read_text("utf-8")):
+            assert "--require-hashes" in line or "--no-deps --no-build-isolation -e ." in line

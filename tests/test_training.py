@@ -235,7 +235,8 @@ def test_a_found_run_is_the_trained_one_and_imports_no_framework(two_trainings, 
     recipes = [(name, dataclasses.asdict(recipe)) for name, recipe in EXACT.items()]
     assert python(FIND, two_trainings[0] / "cache", tmp_path, json.dumps(recipes)).wait() == 0
     for name in EXACT:
-        trained, found = (np.load(folder / f"{name}.npz", allow_pickle=False) for folder in (two_trainings[0], tmp_path))
+        paths = (folder / f"{name}.npz" for folder in (two_trainings[0], tmp_path))
+        trained, found = (np.load(path, allow_pickle=False) for path in paths)
         assert all(np.array_equal(trained[key], found[key]) for key in trained.files)
 
 

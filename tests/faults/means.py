@@ -9,7 +9,7 @@ import pytest
 
 # Root passes every check of permission; without its capabilities it is any other user, who owns what it made.
 UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
-PATIENCE = 100  # seconds until a process that should have ended counts as hanging
+PATIENCE = 200  # seconds until a process that should have ended counts as hanging
 
 
 def command(code, *arguments):

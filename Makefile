@@ -23,7 +23,7 @@ pdf: install  # the whole report as one PDF, printed by an installed Chromium
 screenshots: install  # the README's pictures, taken from the built book
 	$(IN_ENV) python book/_ext/screenshots.py
 
-study: install  # many seeds, recorded in results/; DATASET=mnist for all of MNIST, in half an hour
+study: install  # ten seeds of each recipe, recorded in results/; DATASET=mnist for all of MNIST, in about two hours
 	$(IN_ENV) python -m labcode.study $(or $(DATASET),mnist-5k)
 
 clean: install

@@ -4,6 +4,7 @@ The claims are data (``claims.toml``); ``measurements`` answers them, and ``rule
 """
 
 import math
+import re
 import tomllib
 from dataclasses import dataclass
 from numbers import Real
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from labcode import measurements, records, training
-from labcode.rules import CONSISTENT, RULES, UNTESTED, VERDICTS, check_range, within
+from labcode.rules import CONSISTENT, FEWEST, RULES, UNTESTED, VERDICTS, check_range, within
 
 CLAIMS = Path(__file__).with_name("claims.toml")
 IDS = (  # what the report claims, in its order
@@ -27,27 +28,33 @@ FIELDS = {"section", "statement", "unit", "rule", "about", "measurement"}
 OPTIONAL = {"follows"}
 
 
-def _numbers(value, count):
-    return isinstance(value, list) and len(value) == count and all(_number(each) for each in value)
+def _number(low=-math.inf, high=math.inf):
+    """A function that says whether a value is a number between these, and not without end."""
+
+    def fits(value):
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
+
+    return fits
 
 
-def _number(value):
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+def _numbers(count):
+    return lambda value: isinstance(value, list) and len(value) == count and all(map(_number(low=0), value))
 
 
 def _plain(value):
-    return isinstance(value, str) or _number(value)
+    return isinstance(value, str) or _number()(value)
 
 
 UNITS = {  # what a reported value of each is, and whether one is that
-    "percent": ("a number", _number),
-    "pp": ("a number", _number),
-    "seconds": ("a number", _number),
+    "percent": ("a number from 0 to 1", _number(0, 1)),
+    "pp": ("a number from -1 to 1", _number(-1, 1)),
+    "seconds": ("a number above 0", _number(math.ulp(0))),
     "list": ("a list of numbers or texts", lambda value: isinstance(value, list) and value and all(map(_plain, value))),
-    "log": ("a list of 10 numbers", lambda value: _numbers(value, 10)),
-    "test": ("a list of 2 numbers", lambda value: _numbers(value, 2)),
+    "log": ("a list of 10 numbers from 0", _numbers(10)),
+    "test": ("a list of 2 numbers from 0", _numbers(2)),
     "text": ("a text or a table", lambda value: isinstance(value, (str, dict)) and value),
 }
+SECTION = re.compile(r"\d(\.\d)?")
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,8 @@ class Judgement:
         id: the claim's name in ``claims.toml``.
         claim: its fields, a dict.
         measured: what this build measured; None where that answers nothing here.
-        recorded: the same measurement of each recorded seed, (n,) or (n, k) floats, or (n, k) bool of k statements;
-            empty where there is none.
+        recorded: the same measurement of each recorded seed, (n,) or (n, k) floats; of k statements 1 and 0, or not a
+            number where a record cannot say; empty where there is none.
         inside: whether the measured value lies in the range expected here; None where there is no such range.
         verdict: one of ``rules.VERDICTS``.
         recorded_verdict: that of the runs recorded on all of MNIST, where this data set cannot answer but they can;
@@ -113,10 +120,13 @@ def _check(name, claim):
     if wrong:
         raise ValueError(f"claim {name}: expected the fields {sorted(needed)}, missing or unknown: {sorted(wrong)}")
     expect_one_of("unit", RULES[claim["rule"]].units)
-    expect_one_of("about", ("mnist", "any"))
+    expect_one_of("about", ("mnist", "any") if claim["rule"] != "range" else ("mnist",))
     expect_one_of("measurement", RULES[claim["rule"]].measurements)
+    unit = measurements.UNITS[claim["measurement"]]
+    expect(claim["unit"] == unit, "measurement", f"one that gives {claim['unit']}; this one gives {unit}")
     for field in ("section", "statement", "hardware"):
         expect(field not in claim or isinstance(claim[field], str) and claim[field], field, "a text")
+    expect(SECTION.fullmatch(claim["section"]), "section", "a section's number, as 2 or 2.1")
     for field in ("needs", "shown"):
         value = claim.get(field, [])
         expect(isinstance(value, list) and all(isinstance(x, str) for x in value), field, "a list of texts")
@@ -125,20 +135,26 @@ def _check(name, claim):
         expect(fits(claim["reported"]), "reported", f"{form}, for its unit is {claim['unit']}")
     if "consistency" in claim:
         expect_one_of("consistency", CONSISTENT)
-        try:
-            CONSISTENT[claim["consistency"]](claim["reported"])
-        except (LookupError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"claim {name}, reported {claim['reported']!r}: expected the numbers that {claim['consistency']} "
-                f"compares ({type(error).__name__}: {error})"
-            ) from error
+        _check_consistency(name, claim)
     _check_follows(claim, expect)
+
+
+def _check_consistency(name, claim):
+    """The report's own numbers must be those that the function compares."""
+    try:
+        CONSISTENT[claim["consistency"]](claim["reported"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"claim {name}, reported {claim['reported']!r}: expected the numbers that {claim['consistency']} "
+            f"compares ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _check_follows(claim, expect):
     """What the conclusion says must be there for each verdict that the claim can have, and for no other."""
     rule = RULES[claim["rule"]]
-    possible = {*rule.gives, *(() if claim["about"] == "any" else (UNTESTED,))}
+    always = claim["about"] == "any" and claim["measurement"] in measurements.EXACT
+    possible = {*rule.gives, *(() if always else (UNTESTED,))}
     expected = f"a text for each of {', '.join(v for v in VERDICTS if v in possible)}"
     sentences = claim.get("follows", dict.fromkeys(possible, "-"))
     good = isinstance(sentences, dict) and all(isinstance(text, str) and text for text in sentences.values())
@@ -170,7 +186,7 @@ def recorded_values(measurement, dataset_name):
     by_seed = [{r.seed: r for r in records.find(training.RECIPES[name], dataset_name)} for name in recipes]
     seeds = sorted(set.intersection(*map(set, by_seed)))
     found = [function(*(of_recipe[seed] for of_recipe in by_seed)) for seed in seeds]
-    return np.array([list(value.values()) if isinstance(value, dict) else value for value in found])
+    return np.array([list(value.values()) if isinstance(value, dict) else value for value in found], float)
 
 
 def compare(measurement, dataset, seed=0):
@@ -183,12 +199,14 @@ def compare(measurement, dataset, seed=0):
     Returns:
         measured: a float, or k floats.
         recorded: (n,) or (n, k) float64.
-        inside: whether; None where fewer than 2 seeds are recorded.
+        inside: whether; None where fewer than ``rules.FEWEST`` seeds are recorded.
     """
     recipes, function = measurements.RANGED[measurement]
     measured = function(*(_find(dataset, seed, recipe) for recipe in recipes))
     recorded = recorded_values(measurement, dataset.name)
-    return measured, recorded, within(measured, check_range(recorded)) if len(recorded) > 1 else None
+    if len(recorded) < FEWEST:
+        return measured, recorded, None
+    return measured, recorded, within(measured, check_range(recorded, measurements.UNITS[measurement]))
 
 
 def observe(measurement, dataset, seed=0):
@@ -200,7 +218,7 @@ def observe(measurement, dataset, seed=0):
 
     Returns:
         measured: a dict from each of k statements to whether it holds.
-        recorded: (n, k) bool.
+        recorded: (n, k), as ``Judgement.recorded``.
     """
     recipes, function = measurements.OBSERVED[measurement]
     found = [records.of_run(_find(dataset, seed, recipe), seed, dataset.test_labels) for recipe in recipes]
@@ -220,6 +238,8 @@ def _judge(name, claim, dataset, seed):
     else:
         measured = measurements.EXACT[measurement](dataset, lambda recipe: _find(dataset, seed, recipe))
     verdict = rule.judge(claim, measured, recorded)
+    if measurement in measurements.OBSERVED and len(recorded) < FEWEST:
+        tested = False
     if tested or verdict in rule.by_report:
         return Judgement(name, claim, measured, recorded, inside, verdict)
     return Judgement(name, claim, measured, recorded, inside, UNTESTED, _recorded_verdict(claim))
@@ -229,7 +249,7 @@ def _recorded_verdict(claim):
     if claim["measurement"] in measurements.EXACT:
         return None
     recorded = recorded_values(claim["measurement"], "mnist")
-    return RULES[claim["rule"]].judge(claim, {}, recorded) if len(recorded) > 1 else None
+    return RULES[claim["rule"]].judge(claim, {}, recorded) if len(recorded) >= FEWEST else None
 
 
 def _find(dataset, seed, recipe):

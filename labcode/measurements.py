@@ -1,9 +1,12 @@
 """What this build measured for each claim of the original report; ``claims.toml`` names these functions.
 
 Three kinds. A *ranged* measurement is a number, or a row of numbers, of one or more runs; an *observed* one is a dict
-of statements about them that hold or do not. Both move with the seed, so they are computed of recorded runs as well:
-their arguments are ``records.Record``. An *exact* one is a fact, or a dict of statements that no record can answer.
+of statements about them that hold or do not (None: a record cannot say). Both move with the seed, so they are computed
+of recorded runs as well: their arguments are ``records.Record``. An *exact* one is a fact, or a dict of statements that
+no record can answer.
 """
+
+import functools
 
 import numpy as np
 
@@ -12,102 +15,102 @@ from labcode import evaluation, training
 RANGED = {}  # name -> (names of recipes, function of their Runs or Records)
 OBSERVED = {}  # name -> (names of recipes, function of their Records)
 EXACT = {}  # name -> function of (dataset, find), where find(recipe name) returns the Run
+UNITS = {}  # name -> what it gives: percent, pp, nats, seconds, test, log, list; text for statements
 
 
-def ranged(*recipes):
+def ranged(*recipes, unit):
     """Register a function of the Runs of these recipes that returns numbers."""
-    return _register_in(RANGED, recipes)
+    return _register(RANGED, unit, lambda function: (recipes, function))
 
 
 def observed(*recipes):
     """Register a function of the Records of these recipes that returns statements."""
-    return _register_in(OBSERVED, recipes)
+    return _register(OBSERVED, "text", lambda function: (recipes, function))
 
 
-def _register_in(registry, recipes):
+def exact(unit):
+    """Register a function of the data set and of a way to find Runs."""
+    return _register(EXACT, unit, lambda function: function)
+
+
+def _register(registry, unit, entry):
     def register(function):
-        registry[function.__name__] = (recipes, function)
+        registry[function.__name__], UNITS[function.__name__] = entry(function), unit
         return function
 
     return register
 
 
-def exact(function):
-    """Register a function of the data set and of a way to find Runs."""
-    EXACT[function.__name__] = function
-    return function
-
-
 # Section 2: the fully connected network
 
 
-@ranged("fc")
+@ranged("fc", unit="percent")
 def fc_test_accuracy(fc):
     """FC's test accuracy after the last epoch, in [0, 1]."""
     return fc.test_accuracy
 
 
-@ranged("fc")
+@ranged("fc", unit="test")
 def fc_test(fc):
     """FC's test accuracy in [0, 1] and test loss in nats."""
     return [fc.test_accuracy, fc.history["val_loss"][-1]]
 
 
-@ranged("fc-slow")
+@ranged("fc-slow", unit="percent")
 def fc_slow_train_accuracy(fc_slow):
     """The training accuracy that the log would end with at a learning rate of 0.01, in [0, 1]."""
     return fc_slow.history["bar_accuracy"][-1]
 
 
-@ranged("fc")
+@ranged("fc", unit="log")
 def fc_log(fc):
     """The log in the report's measure: five accuracies in [0, 1], then five losses in nats."""
     return fc.history["bar_accuracy"] + fc.history["bar_loss"]
 
 
-@ranged("fc")
+@ranged("fc", unit="pp")
 def fc_gap_of_the_log(fc):
     """FC's training accuracy in the log's measure minus its test accuracy."""
     return fc.history["bar_accuracy"][-1] - fc.test_accuracy
 
 
-@ranged("fc")
+@ranged("fc", unit="pp")
 def fc_gap(fc):
     """FC's training accuracy after the last epoch minus its test accuracy."""
     return fc.history["train_accuracy"][-1] - fc.test_accuracy
 
 
-@ranged("fc-small")
+@ranged("fc-small", unit="nats")
 def fc_small_loss(small):
     """Final test loss in nats of FC trained on 1,000 images."""
     return small.history["val_loss"][-1]
 
 
-@ranged("fc-small-dropout")
+@ranged("fc-small-dropout", unit="nats")
 def fc_small_dropout_loss(dropout):
     """The same with dropout."""
     return dropout.history["val_loss"][-1]
 
 
-@ranged("fc-small-more")
+@ranged("fc-small-more", unit="nats")
 def fc_small_more_loss(more):
     """The same on 4,000 images."""
     return more.history["val_loss"][-1]
 
 
-@exact
+@exact("seconds")
 def fc_seconds(dataset, find):
     """What the steps of FC's training took, in s."""
     return find("fc").seconds
 
 
-@exact
+@exact("list")
 def fc_layers(dataset, find):
     """Output shape and parameters of FC's layers, a text each."""
     return _layers("fc")
 
 
-@exact
+@exact("list")
 def fc_parameters(dataset, find):
     """FC's parameters, without and with the variables of its optimizer."""
     from labcode import fitting
@@ -118,7 +121,7 @@ def fc_parameters(dataset, find):
     return [model.count_params(), model.count_params() + len(optimizer.variables)]
 
 
-@exact
+@exact("list")
 def fc_recipe(dataset, find):
     """Optimizer, loss, batch size, epochs, and the steps that an epoch had."""
     recipe = training.RECIPES["fc"]
@@ -129,37 +132,37 @@ def fc_recipe(dataset, find):
 # Section 3: the convolutional network
 
 
-@ranged("cnn")
+@ranged("cnn", unit="percent")
 def cnn_test_accuracy(cnn):
     """CNN's test accuracy after the last epoch, in [0, 1]."""
     return cnn.test_accuracy
 
 
-@ranged("cnn")
+@ranged("cnn", unit="test")
 def cnn_test(cnn):
     """CNN's test accuracy in [0, 1] and test loss in nats."""
     return [cnn.test_accuracy, cnn.history["val_loss"][-1]]
 
 
-@ranged("cnn")
+@ranged("cnn", unit="log")
 def cnn_log(cnn):
     """The log in the report's measure: five accuracies in [0, 1], then five losses in nats."""
     return cnn.history["bar_accuracy"] + cnn.history["bar_loss"]
 
 
-@ranged("fc", "cnn")
+@ranged("fc", "cnn", unit="pp")
 def cnn_gain(fc, cnn):
     """CNN's test accuracy minus FC's."""
     return cnn.test_accuracy - fc.test_accuracy
 
 
-@ranged("cnn")
+@ranged("cnn", unit="pp")
 def cnn_gap(cnn):
     """CNN's training accuracy after the last epoch minus its test accuracy."""
     return cnn.history["train_accuracy"][-1] - cnn.test_accuracy
 
 
-@ranged("fc", "cnn")
+@ranged("fc", "cnn", unit="pp")
 def gap_difference(fc, cnn):
     """CNN's gap minus FC's."""
     return cnn_gap(cnn) - fc_gap(fc)
@@ -171,19 +174,19 @@ def cnn_gap_is_smaller(fc, cnn):
     return {"gap smaller than FC's": cnn_gap(cnn) < fc_gap(fc)}
 
 
-@exact
+@exact("seconds")
 def cnn_seconds(dataset, find):
     """What the steps of CNN's training took, in s."""
     return find("cnn").seconds
 
 
-@exact
+@exact("list")
 def cnn_layers(dataset, find):
     """Output shape and parameters of CNN's layers, a text each."""
     return _layers("cnn")
 
 
-@exact
+@exact("list")
 def cnn_parameters(dataset, find):
     """CNN's parameters, in all and of each layer that has some."""
     from labcode import models
@@ -192,7 +195,7 @@ def cnn_parameters(dataset, find):
     return [model.count_params(), *(layer.count_params() for layer in model.layers if layer.count_params())]
 
 
-@exact
+@exact("list")
 def cnn_recipe(dataset, find):
     """Optimizer, learning rate, loss, batch size, epochs."""
     recipe = training.RECIPES["cnn"]
@@ -207,26 +210,34 @@ def cost_to_reach(fc, cnn, image_count):
         image_count: how many images an epoch has.
 
     Returns:
-        A dict by measure, ``epochs``, ``seconds`` of training steps, ``multiply-adds`` (of forward passes), each of
-        (FC's cost, CNN's cost); infinity where it was never reached.
+        A dict by measure, ``epochs``, ``multiply-adds`` (of forward passes) and ``seconds`` of training steps (of Runs
+        only), each of (FC's cost, CNN's cost); infinity where it was never reached.
     """
+    costs = {}
+    for run, work in ((fc, _multiply_adds("fc")), (cnn, _multiply_adds("cnn"))):
+        epochs = np.ones(len(run.history["val_accuracy"]))
+        of_run = {"epochs": epochs, "multiply-adds": epochs * work * image_count}
+        if "seconds" in run.history:
+            of_run["seconds"] = run.history["seconds"]
+        for measure, cost in of_run.items():
+            reached = evaluation.first_to_reach(run.history["val_accuracy"], cost, fc.test_accuracy)
+            costs.setdefault(measure, []).append(reached)
+    return costs
+
+
+@functools.cache
+def _multiply_adds(name):
     from labcode import models
 
-    networks = ((fc, models.build_fc()), (cnn, models.build_cnn()))
-    costs = {"epochs": [], "seconds": [], "multiply-adds": []}
-    for run, network in networks:
-        epochs = np.ones(len(run.history["seconds"]))
-        work = epochs * models.multiply_adds(network) * image_count
-        for measure, cost in zip(costs, (epochs, run.history["seconds"], work), strict=True):
-            costs[measure].append(evaluation.first_to_reach(run.history["val_accuracy"], cost, fc.test_accuracy))
-    return costs
+    return models.multiply_adds(models.BUILDERS[name]())
 
 
 @observed("fc", "cnn")
 def cnn_learns_faster(fc, cnn):
     """By which measures CNN reaches FC's final test accuracy at a lower cost."""
     costs = cost_to_reach(fc, cnn, 1)  # which is lower, no number of images decides
-    return {f"by {measure}": cnn < fc for measure, (fc, cnn) in costs.items()}
+    lower = {measure: cnn_cost < fc_cost for measure, (fc_cost, cnn_cost) in costs.items()}
+    return {f"by {measure}": lower.get(measure) for measure in ("epochs", "multiply-adds", "seconds")}
 
 
 def nearest_mean_accuracies(dataset, cnn):
@@ -259,7 +270,7 @@ def _nearest_mean(train, train_labels, test, test_labels):
     return float((distances.argmin(axis=1) == test_labels).mean())
 
 
-@exact
+@exact("text")
 def blocks_sort_better(dataset, find):
     """Whether the nearest class mean names more digits from each block's output than from the one before."""
     accuracies = list(nearest_mean_accuracies(dataset, find("cnn")).values())[1:]  # without the pixels
@@ -275,7 +286,7 @@ def network_comparison(fc, cnn):
 # Section 4: predictions
 
 
-@exact
+@exact("text")
 def first_prediction_is_distribution(dataset, find):
     """Whether CNN's first prediction is a probability distribution over ten digits."""
     first = find("cnn").probabilities[0]
@@ -304,7 +315,7 @@ def often_confident_where_right(cnn):
 # Section 5: the loop
 
 
-@ranged("loop")
+@ranged("loop", unit="percent")
 def loop_test_accuracy(loop):
     """The loop's test accuracy after its epoch, in [0, 1]."""
     return loop.test_accuracy
@@ -317,7 +328,7 @@ def loop_loss_falls(loop):
     return {"each tenth of the smoothed loss lower than the one before": bool(falls.all())}
 
 
-@exact
+@exact("text")
 def gradients_agree(dataset, find):
     """Whether the tape's gradients are those by hand (FC) and by finite differences (CNN), in double precision."""
     from labcode import backprop, fitting, models
@@ -337,14 +348,14 @@ def gradients_agree(dataset, find):
 # Section 1: the data
 
 
-@exact
+@exact("list")
 def data_size(dataset, find):
     """Images in all, their height and width."""
     train, test = len(dataset.train_images), len(dataset.test_images)
     return [train + test, *dataset.train_images.shape[1:3]]
 
 
-@exact
+@exact("list")
 def data_preparation(dataset, find):
     """Type and range of the images, their channels, type of the labels."""
     images, labels = dataset.train_images, dataset.train_labels

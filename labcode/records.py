@@ -34,8 +34,9 @@ class Record:
     """What is kept of a Run.
 
     Attributes:
-        history: as ``runs.Run`` has it, without ``step_loss``; of a training by the loop also ``loss_tenths``, the
-            means of ten equal parts of the smoothed ``step_loss``.
+        history: as ``runs.Run`` has it, without ``step_loss``; where it was found in a file also without ``seconds``,
+            for a study trains side by side; of a training by the loop with ``loss_tenths``, the means of ten equal
+            parts of the smoothed ``step_loss``.
         correct: (n_test,) bool, which test images were classified correctly.
         sure: (n_test,) bool, which of them with a confidence that rounds to 100 %.
         seed: the Run's.
@@ -63,10 +64,14 @@ def find(recipe, dataset_name):
     wanted, digest = dataclasses.asdict(recipe), data.DIGESTS[dataset_name]
     count = {"mnist": 10_000, "mnist-5k": 1_000}[dataset_name]
     return [
-        Record(entry["history"], *(_unpack(entry[key], count) for key in BITS), entry["seed"], entry["made"])
+        Record(_untimed(entry["history"]), *(_unpack(entry[key], count) for key in BITS), entry["seed"], entry["made"])
         for entry in sorted(_read(_path(dataset_name)), key=lambda entry: entry["seed"])
         if entry["data"] == digest and _whole(entry["recipe"], type(recipe)) == wanted
     ]
+
+
+def _untimed(history):
+    return {key: values for key, values in history.items() if key != "seconds"}
 
 
 def of_run(run, seed, labels):

@@ -2,10 +2,10 @@
 
 exact        the measured value is the reported one, to the last digit.
 range        the reported value lies in the 95 % prediction interval for one further run on the same test images, which
-             the recorded seeds give. Of several values each has its own interval; but the ten values of a log are one
-             statement, and share the 5 %.
+             the recorded seeds give. The ten values of a log are one statement, and share the 5 %; of an accuracy and
+             its loss the accuracy decides.
 holds        each of the statements holds. A statement about a run holds where more than half of the recorded runs show
-             it; where none can answer, this build's run does.
+             it; what a record cannot say, this build's run does.
 measures     by each of several measures it holds: reproduced; by none: not reproduced; by some: it claims too much.
 own-numbers  the report's own numbers agree with the claim, and then the statements hold.
 evidence     the report shows what its claim needs, and then the statements hold.
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from labcode import evaluation, measurements, runs
 
@@ -30,8 +31,10 @@ UNTESTED = "not tested on this data set"
 OTHER_HARDWARE = "not tested on this hardware"
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, CONTRADICTED, OVERCLAIMED, UNTESTED, OTHER_HARDWARE)
 
+FEWEST = 5  # recorded seeds, below which they decide nothing
 VERDICT_LEVEL = 0.95  # a reported value inside this prediction interval counts as reproduced
 CHECK_LEVEL = 0.999  # a build whose own value lies outside this one is broken: a check on us, so few false alarms
+ACCURACY = {"percent": True, "nats": False, "test": [True, False], "log": [True] * 5 + [False] * 5}  # else a loss
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,23 @@ class Rule:
 
 def verdict_range(recorded, unit):
     """Where a reported value counts as reproduced: (low, high), each like one of the recorded values (n,) or (n, k)."""
-    return evaluation.prediction_interval(recorded, VERDICT_LEVEL, recorded[0].size if unit == "log" else 1)
+    return _interval(recorded, unit, VERDICT_LEVEL, recorded[0].size if unit == "log" else 1)
 
 
-def check_range(recorded):
+def check_range(recorded, unit):
     """Where a build's own value can lie: (low, high), each like one of the recorded values (n,) or (n, k)."""
-    return evaluation.prediction_interval(recorded, CHECK_LEVEL, recorded[0].size)
+    return _interval(recorded, unit, CHECK_LEVEL, recorded[0].size)
+
+
+def _interval(recorded, unit, level, together):
+    """The prediction interval on a scale without ends: of accuracies the log-odds, of losses the logarithm."""
+    accuracy = ACCURACY.get(unit)
+    if accuracy is None:
+        return evaluation.prediction_interval(recorded, level, together)
+    accuracies = np.clip(recorded, 1e-6, 1 - 1e-6)
+    endless = np.where(accuracy, special.logit(accuracies), np.log(np.maximum(recorded, 1e-12)))
+    ends = evaluation.prediction_interval(endless, level, together)
+    return tuple(np.where(accuracy, special.expit(end), np.exp(end)) for end in ends)
 
 
 def within(value, interval):
@@ -78,13 +92,20 @@ def _exact(claim, measured, recorded):
 
 
 def _range(claim, measured, recorded):
-    if len(recorded) < 2:
+    if len(recorded) < FEWEST:
         return UNTESTED
-    return REPRODUCED if within(claim["reported"], verdict_range(recorded, claim["unit"])) else NOT_REPRODUCED
+    reported, unit = claim["reported"], claim["unit"]
+    if unit == "test":
+        reported, recorded, unit = reported[0], recorded[:, 0], "percent"
+    return REPRODUCED if within(reported, verdict_range(recorded, unit)) else NOT_REPRODUCED
 
 
 def _in_most_runs(measured, recorded):
-    return list(recorded.mean(axis=0) > 0.5) if len(recorded) else list(measured.values())
+    """Whether each statement holds; the share of runs is not a number where a record cannot say."""
+    shares = recorded.mean(axis=0) if len(recorded) else np.full(len(measured), np.nan)
+    answers = list(measured.values()) or [None] * len(shares)
+    held = [answer if np.isnan(share) else share > 0.5 for answer, share in zip(answers, shares, strict=True)]
+    return [bool(each) for each in held if each is not None]
 
 
 def _holds(claim, measured, recorded):

@@ -15,9 +15,10 @@ from collections import Counter
 import numpy as np
 from IPython.display import Markdown, display
 
-from labcode import claims, data, provenance, rules
+from labcode import claims, data, measurements, provenance, rules
 from labcode.publish import file as publish_file
 
+TOO_FEW = "no study recorded: `make study` makes one (`make study DATASET=mnist` for all of MNIST)"
 MARKS = {True: "✓ inside", False: "✗ outside"}
 
 
@@ -100,14 +101,20 @@ def _entry(judgement):
 def _expectation(judgement):
     recorded, measured = judgement.recorded, judgement.measured
     if len(recorded) and isinstance(measured, dict):
-        return {"seeds": len(recorded), "shown_by": dict(zip(measured, recorded.sum(axis=0).tolist(), strict=True))}
-    if len(recorded) < 2:
+        return {"seeds": len(recorded), "shown_by": _shown_by(measured, recorded)}
+    if len(recorded) < rules.FEWEST:
         return None
     ranges = {
         "reproduced": rules.verdict_range(recorded, judgement.claim["unit"]),
-        "possible": rules.check_range(recorded),
+        "possible": rules.check_range(recorded, judgement.claim["unit"]),
     }
     return {"seeds": len(recorded)} | {key: np.array(ends).tolist() for key, ends in ranges.items()}
+
+
+def _shown_by(measured, recorded):
+    """How many recorded runs show each statement, of which they can say it: a dict statement: count."""
+    counts = zip(measured, recorded.sum(axis=0).tolist(), strict=True)
+    return {statement: int(count) for statement, count in counts if not np.isnan(count)}
 
 
 def summary(judgements):
@@ -149,7 +156,7 @@ def study_note(found, dataset_name):
     notes = []
     for name, of_recipe in found.items():
         command = f"`python -m labcode.study {dataset_name} --recipes {name} --seeds 30`"
-        if len(of_recipe) < 2:
+        if len(of_recipe) < rules.FEWEST:
             notes.append(f"Of `{name}` on {dataset_name} no study is recorded: {command} makes one.")
         else:
             made = "; and ".join(f"{count} of them {how}" for how, count in _how_made(of_recipe).items())
@@ -226,18 +233,20 @@ def _expected(judgement):
         return _ranges(unit, recorded, judgement.inside)
     if judgement.claim["rule"] == "exact":
         return "the same"
-    if len(recorded):
-        shown = zip(measured, recorded.sum(axis=0), strict=True)
-        return "; ".join(f"{statement}: in {count} of {len(recorded)} seeds" for statement, count in shown)
-    return "–"
+    if measured is None or judgement.claim["measurement"] not in measurements.OBSERVED:
+        return "–"
+    if len(recorded) < rules.FEWEST:
+        return TOO_FEW
+    shown = _shown_by(measured, recorded).items()
+    return "; ".join(f"{statement}: in {count} of {len(recorded)} seeds" for statement, count in shown)
 
 
 def _ranges(unit, recorded, inside):
     if inside is None:
-        return "no study recorded: `make study` makes one (`make study DATASET=mnist` for all of MNIST)"
-    likely, possible = rules.verdict_range(recorded, unit), rules.check_range(recorded)
-    ranges = _range(unit, *likely) + (f", at the utmost {_range(unit, *possible)}" if unit != "log" else "; the others likewise")
-    return f"{ranges} ({len(recorded)} seeds) {MARKS[inside]}"
+        return TOO_FEW
+    likely, possible = rules.verdict_range(recorded, unit), rules.check_range(recorded, unit)
+    more = "; the others likewise" if unit == "log" else f", at the utmost {_range(unit, *possible)}"
+    return f"{_range(unit, *likely)}{more} ({len(recorded)} seeds) {MARKS[inside]}"
 
 
 def _range(unit, low, high):

@@ -198,7 +198,7 @@ def main():
     parser = argparse.ArgumentParser(description="Train recipes with many seeds and record the results.")
     parser.add_argument("dataset", choices=data.NAMES)
     parser.add_argument("--recipes", nargs="+", choices=training.RECIPES, default=list(training.RECIPES))
-    parser.add_argument("--seeds", type=_positive, default=5, help="how many, from 0 (default: 5)")
+    parser.add_argument("--seeds", type=_positive, default=10, help="how many, from 0 (default: 10)")
     parser.add_argument("--jobs", type=_positive, help="trainings at once (default: 1; on a cluster, its workers)")
     parser.add_argument("--scheduler", help="of a Dask cluster, tcp://host:port (default: this machine's processes)")
     options = parser.parse_args()

@@ -1,5 +1,6 @@
 """Every page of the book in a browser: it loads from disk and served, tells what it shows, and its downloads arrive."""
 
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -34,13 +35,14 @@ def tags(path):
     return Tags(path.read_text("utf-8")).found
 
 
-@pytest.mark.parametrize("base", ["disk", "served"])
-def test_every_page_loads_without_an_error_and_from_no_other_host(base, page, book, served):
-    start = book.as_uri() if base == "disk" else served
+@pytest.mark.parametrize(("base", "width"), [("disk", 360), ("served", 1440)])
+def test_every_page_fits_and_loads_without_an_error_and_from_no_other_host(base, width, open_page, book, served):
+    page, start = open_page(viewport={"width": width, "height": 800}), book.as_uri() if base == "disk" else served
     paths = [f"/book/{name}.html" for name in PAGES] + ["/search.html?q=digit"]
     for path in paths:
         page.goto(start + path, wait_until="load")
         assert page.title()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     page.wait_for_load_state("networkidle")
 
 
@@ -80,6 +82,36 @@ def test_a_chapter_describes_its_figures_and_names_its_parts(name, book):
     assert [attributes.get("lang") for tag, attributes in found if tag == "html"] == ["en"]
 
 
+STYLES = """[...document.querySelectorAll("body *")].map((each) => ["color", "background-color", "font", "margin",
+    "padding", "border", "display", "position", "width", "height"].map((key) => getComputedStyle(each)[key]).join())"""
+WITH_THEIRS = """(sheets) => Promise.all(sheets.map((sheet) => new Promise((loaded) => {
+    const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: sheet, onload: loaded });
+    document.querySelector('link[href$="pages.css"]').before(link);
+}))).then(() => document.querySelector('link[href$="pages.css"]').remove())"""
+THEIRS = ["styles/theme", "styles/pydata-sphinx-theme", "pygments", "styles/sphinx-book-theme", "togglebutton"]
+THEIRS += ["copybutton", "mystnb.*", "sphinx-thebe", "sphinx-design.min", "report"]
+
+
+@pytest.mark.parametrize("name", ["05_predictions", "references"])
+def test_the_one_stylesheet_shows_a_page_as_all_of_the_theme_s_do(name, page, book):
+    sheets = [next((book / "_static").glob(f"{sheet}.css")).as_uri() for sheet in THEIRS]
+    page.goto(f"{book.as_uri()}/book/{name}.html")
+    of_one = page.evaluate(STYLES)
+    page.evaluate(WITH_THEIRS, sheets)
+    assert len(of_one) > 200 and page.evaluate(STYLES) == of_one
+
+
+def test_little_comes_before_the_text(book):
+    for name in CHAPTERS:
+        head = (book / "book" / f"{name}.html").read_text("utf-8").partition("</head>")[0]
+        found = Tags(head).found
+        sheets = [attributes["href"] for tag, attributes in found if attributes.get("rel") == "stylesheet"]
+        assert sheets == ["../_static/styles/pages.css"]
+        awaited = [found["src"] for tag, found in found if tag == "script" and "src" in found and "defer" not in found]
+        assert sum((book / "book" / source.partition("?")[0]).stat().st_size for source in awaited) < 10_000
+    assert (book / "_static" / "styles" / "pages.css").stat().st_size < 200_000
+
+
 def test_downloads_arrive(open_page, served, tmp_path):
     page, arrived = open_page(accept_downloads=True), {}
     page.goto(f"{served}/book/index.html")
@@ -92,6 +124,7 @@ def test_downloads_arrive(open_page, served, tmp_path):
     assert sorted(arrived) == ["cnn.json", "cnn.npz", "fc.json", "fc.npz", "index.ipynb", "results.json"]
     for name in ("fc", "cnn"):
         manifest = json.loads(arrived[f"{name}.json"].read_text("utf-8"))
+        assert hashlib.sha256(arrived[f"{name}.npz"].read_bytes()).hexdigest() == manifest["sha256"]
         with np.load(arrived[f"{name}.npz"], allow_pickle=False) as arrays:
             assert {path: list(arrays[path].shape) for path in arrays.files} == manifest["shapes"]
     assert json.loads(arrived["results.json"].read_text("utf-8"))["claims"]
@@ -110,13 +143,6 @@ def test_the_themes_button_serves_the_executed_notebook(book):
     executed.cells.pop(tagged.index(["injected-parameters"]))
     assert [cell.source for cell in executed.cells] == [cell.source for cell in source.cells]
     assert any("image/png" in output.get("data", {}) for cell in executed.cells for output in cell.get("outputs", []))
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_nothing_is_wider_than_a_phone(name, open_page, book):
-    page = open_page(viewport={"width": 360, "height": 780})
-    page.goto(f"{book.as_uri()}/book/{name}.html")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_the_first_page_says_within_one_screen_what_came_out_and_where_to_go(page, book):

@@ -6,30 +6,28 @@ Where no Chromium is installed, these tests skip.
 import contextlib
 import functools
 import os
-import shutil
 import subprocess
 import sys
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import browser as installed  # of book/_ext
 import pytest
 from filelock import FileLock
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 OWN = ("data:", "blob:", "about:")  # addresses that reach no host
 
 
 @pytest.fixture(scope="session")
 def chromium():
     """Where the installed Chromium is."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        pytest.skip(f"needs an installed Chromium, and finds none of {', '.join(NAMES)} on PATH")
-    return found
+    try:
+        return installed.find()
+    except SystemExit as nothing_found:
+        pytest.skip(str(nothing_found))
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +71,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 def browser(chromium):
     """A running Chromium."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS, chromium_sandbox=False)
+        browser = playwright.chromium.launch(executable_path=chromium, args=installed.FLAGS, chromium_sandbox=False)
         yield browser
         browser.close()
 

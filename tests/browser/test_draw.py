@@ -177,8 +177,7 @@ def percents(probabilities):
     return [f"{100 * probability:.1f} %" for probability in probabilities]
 
 
-@pytest.mark.parametrize("width", [360, 1440])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("way", "width"), [(way, 360) for way in WAYS] + [("mouse", 1440), ("keys", 1440)])
 def test_both_networks_answer_to_each_way_of_drawing(way, width, open_page, book, served, rounded):
     page = open_page(viewport={"width": width, "height": 800}, has_touch=way == "finger")
     page.goto(f"{book.as_uri() if width == 360 else served}/book/10_draw.html")

@@ -1,13 +1,17 @@
 """A Sphinx extension for what the report's pages need beyond their theme."""
 
+import re
+import struct
 import textwrap
 from html import escape
+from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.errors import ExtensionError
 
 USED_AT_ONCE = ("documentation_options", "doctools")  # by scripts within the page
+PICTURE = re.compile(r'(?<=<img )(?=[^>]*src="[^"]*/([^"/]+\.png)")')
 
 
 def setup(app):
@@ -58,7 +62,7 @@ def as_mathml(node, **options):
 
 
 def finish_page(app, pagename, templatename, context, doctree):
-    """Say in a page's head what it is about; offer what was executed; an empty table head is no head."""
+    """Say in a page's head what it is about; offer what was executed; leave room for figures; mend tables' heads."""
     if doctree and (paragraph := next(doctree.findall(nodes.paragraph), None)):
         description = escape(textwrap.shorten(paragraph.astext(), 160, placeholder=" ..."))
         context["metatags"] = context.get("metatags", "") + f'<meta name="description" content="{description}" />'
@@ -68,6 +72,14 @@ def finish_page(app, pagename, templatename, context, doctree):
     if doctree is None or not context.get("sourcename", "").endswith(".ipynb"):
         return
     body = context["body"].replace('<th class="head"><p></p></th>', "<td></td>")
+    files = {name: source for source, name in app.builder.images.items()}
+    body = PICTURE.sub(lambda image: size_of(Path(app.srcdir, files[image[1]])), body)
     notebook = context["pathto"](f"_sources/{context['sourcename']}", resource=True)
     link = f'<a href="{notebook}" download>This chapter as it was executed (.ipynb)</a>'
     context["body"] = f'{body}\n<p class="download">{link}</p>'
+
+
+def size_of(path):
+    """The attributes of a PNG that leave room for it and let the text come first."""
+    width, height = struct.unpack(">II", path.read_bytes()[16:24])
+    return f'width="{width}" height="{height}" decoding="async" fetchpriority="low" '

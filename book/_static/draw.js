@@ -64,8 +64,15 @@
     followPointer(find("#draw-paper"));
     followKeys(find("#draw-paper"));
     update();
+    new IntersectionObserver(warmUp).observe(find("#draw-paper"));
+  }
+
+  /* Once the drawing area is in sight, the forward pass is compiled, before anyone waits for an answer. */
+  function warmUp(entries, observer) {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    observer.disconnect();
     for (const { image } of build.digits.slice(0, 4)) {
-      setTimeout(() => labcodeNetwork.forward(build.networks.cnn, image)); // compiled before anyone waits for an answer
+      setTimeout(() => labcodeNetwork.forward(build.networks.cnn, image));
     }
   }
 

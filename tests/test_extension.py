@@ -483,6 +483,25 @@ def test_wrong_mnist_dir_is_one_error_before_any_kernel_starts(tmp_path, monkeyp
         book.edit("data", COUNT_RUNS, f"{COUNT_RUNS} 1")
 
 
+@pytest.mark.parametrize("address", [None, "https://github.com/someone/report"])
+def test_buttons_lead_to_the_repository_only_where_it_has_an_address(address, tmp_path):
+    book = Book(tmp_path, {"two": TWO})
+    ours = yaml.safe_load((EXTENSION.parents[1] / "_config.yml").read_text("utf-8"))
+    config = {key: ours[key] for key in ("title", "only_build_toc_files", "execute", "html", "launch_buttons")}
+    del config["html"]["favicon"]
+    if address:
+        config["repository"] = {"url": address, "branch": "main"}
+        config["html"] |= {"use_repository_button": True, "use_edit_page_button": True}
+        config["launch_buttons"]["binderhub_url"] = "https://mybinder.org"
+    (tmp_path / "_config.yml").write_text(yaml.safe_dump(config))
+    code, log = book.build()
+    assert code == 0, log
+    path = "book/two.ipynb"
+    launch = f"https://mybinder.org/v2/gh/someone/report/main?urlpath=tree/{path}"
+    found = re.findall(r'href="(https?://[^"]*)"', book.page("book/two").partition("<article")[0])
+    assert found == ([launch, address, f"{address}/edit/main/{path}"] if address else [])
+
+
 def test_unusable_books(tmp_path):
     book = Book(tmp_path, {"two": TWO})
     code, log = book.build(LABCODE_DATASET="cifar")

@@ -103,11 +103,11 @@ def needed(rules, used):
 def selectors_of(prelude):
     """The selectors, each a list of tokens, that commas part."""
     parts = [[]]
-    for token in prelude:
-        if token == ",":
+    for item in prelude:
+        if item == ",":
             parts.append([])
         else:
-            parts[-1].append(token)
+            parts[-1].append(item)
     return parts
 
 

@@ -30,7 +30,9 @@ def finish(app, exception):
     """Put the rules that the pages use into one stylesheet, and name it in place of those that all pages share."""
     folder = Path(app.outdir)
     search = folder / "search.html"  # it is written in every build, and has no stylesheet of its own
-    shared = sheets(search) if not exception and search.exists() else []
+    if exception or not search.exists():
+        return
+    shared = sheets(search)
     if SHEET.name in (Path(sheet).name for sheet in shared):
         return  # nothing was written in this build
     pages = [path for path in folder.rglob("*.html") if "_static" not in path.parts]

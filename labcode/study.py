@@ -19,6 +19,7 @@ import sys
 import threading
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 from itertools import islice
+from multiprocessing import resource_tracker
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
@@ -28,6 +29,7 @@ from labcode import data, records, training
 
 LOOK_SECONDS = 5  # how long nothing may finish until the cluster is looked at
 WORKER_SECONDS = 60  # how long a cluster may be without a worker
+FEEDER_SECONDS = 5  # how long the end of a thread is waited for, which takes milliseconds
 RESUME = "what was finished is recorded, and the same command goes on from there"
 ALONE = threading.Lock()  # seeds and determinism are a process's: no two trainings at once in a worker of many threads
 
@@ -136,20 +138,29 @@ class _ThisMachine(contextlib.AbstractContextManager):
 
     def __init__(self, jobs):
         self.jobs, self.threads = jobs or 1, max(1, joblib.cpu_count() // (jobs or 1))
+        resource_tracker.ensure_running()  # as loky does, but in Python 3.11 that undoes what ``submit`` blocks
 
     def submit(self, *task):
-        """Start ``train``: a future. The death of one process ends all of them; then this starts others."""
-        return self._processes().submit(train, *task, self.threads)
+        """Start ``train``: a future. The death of one process ends all of them; then this starts others.
+
+        What is started here never sees Ctrl-C: this process gets it too, and then ends the others.
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # processes and threads inherit it
+        try:
+            return get_reusable_executor(self.jobs).submit(train, *task, self.threads)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def look(self):
         """Nothing to see: a process that dies ends its future."""
 
     def __exit__(self, *_):
-        self._processes().shutdown(kill_workers=True)
-
-    def _processes(self):
-        """They ignore Ctrl-C: it reaches this process too, which then ends them."""
-        return get_reusable_executor(self.jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+        get_reusable_executor(self.jobs).shutdown(kill_workers=True)
+        # loky leaves alone the thread that fed its queue. Python's end would break it off while it removes the queue's
+        # semaphores, of which loky's resource tracker then complains.
+        for thread in threading.enumerate():
+            if thread.name == "QueueFeederThread":
+                thread.join(FEEDER_SECONDS)
 
 
 class _Cluster(contextlib.AbstractContextManager):

@@ -1,8 +1,11 @@
 """A study of many seeds: on this machine and on a real Dask cluster, with workers that die or never end."""
 
 import contextlib
+import dataclasses
+import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,23 +17,28 @@ import joblib
 import psutil
 import pytest
 from distributed import Client
+from joblib.externals.loky.backend import queues
 
 from labcode import records, study, training
 
 SEEDS = 4
 BAD = 1  # the seed whose training goes wrong where a test says so
 PATIENCE = 120  # seconds until a test that waits for another process gives up
-# What a worker runs when it starts, by Python's own hook: from then on the bad seed's training does this.
-BAD_TRAINING = """
-import os, time
-from labcode import training
+SMALL = dataclasses.replace(training.RECIPES["fc"], epochs=1, train_images=640)  # what "fc" is in these tests
+# What a process runs when it starts, by Python's own hook: from then on it trains less, and the bad seed does this.
+HOOK = """
+import os, sys, time
 
-def train(recipe, dataset, seed, found=training.train):
+def train(recipe, dataset, seed):
     if seed == {bad}:
         {deed}
     return found(recipe, dataset, seed)
 
-training.train = train
+if not any("resource_tracker" in word or word == "scheduler" for word in sys.orig_argv):  # these never train
+    from labcode import training
+
+    training.RECIPES["fc"] = training.{recipe}
+    found, training.train = training.train, train
 """
 # The command line, recording in the folder that is named first.
 MAIN = "import sys; from labcode import records, study; records.RESULTS = records.Path(sys.argv.pop(1)); study.main()"
@@ -42,6 +50,14 @@ def own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("LABCODE_CACHE", str(tmp_path / "store"))
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
     monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
+    hook(tmp_path, monkeypatch)
+
+
+def hook(folder, monkeypatch, deed="pass"):
+    """From now on processes start with ``HOOK``, which is written to that folder; this one trains less, too."""
+    (folder / "sitecustomize.py").write_text(HOOK.format(recipe=SMALL, bad=BAD, deed=deed), "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    monkeypatch.setitem(training.RECIPES, "fc", SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +68,19 @@ def trained(tmp_path_factory):
         patch.setenv("LABCODE_CACHE", str(store))
         patch.setenv("TF_NUM_INTRAOP_THREADS", "1")
         patch.setattr(records, "RESULTS", store / "results")
+        hook(store, patch)
         assert study.run(["fc"], "mnist-5k", SEEDS) == {}
+    return store
+
+
+@pytest.fixture
+def half_trained(trained, tmp_path, monkeypatch):
+    """A store of its own for a test, in which only seed 1 is found."""
+    store = shutil.copytree(trained, tmp_path / "half trained")
+    for seed, folder in runs_in(store):
+        if seed != 1:
+            shutil.rmtree(folder)
+    monkeypatch.setenv("LABCODE_CACHE", str(store))
     return store
 
 
@@ -60,12 +88,7 @@ def trained(tmp_path_factory):
 def bad_training(trained, tmp_path, monkeypatch):
     """Call it with what the bad seed's training shall do in a worker; all others are found."""
     monkeypatch.setenv("LABCODE_CACHE", str(trained))
-
-    def arrange(deed):
-        (tmp_path / "sitecustomize.py").write_text(BAD_TRAINING.format(bad=BAD, deed=deed), "utf-8")
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-
-    return arrange
+    return functools.partial(hook, tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -86,6 +109,19 @@ def recorded():
     found = records.find(training.RECIPES["fc"], "mnist-5k")
     timeless = [{key: values for key, values in record.history.items() if key != "seconds"} for record in found]
     return {record.seed: (history, record.correct.tolist()) for record, history in zip(found, timeless, strict=True)}
+
+
+def runs_in(store):
+    """The seed and the folder of each Run in that store."""
+    manifests = list(store.glob("runs/*/manifest.json"))
+    return [(json.loads(path.read_text("utf-8"))["made_by"]["seed"], path.parent) for path in manifests]
+
+
+def assert_as_on_this_machine(trained, monkeypatch):
+    """What is recorded now is, bit for bit, what was recorded when nothing went wrong."""
+    found = recorded()
+    monkeypatch.setattr(records, "RESULTS", trained / "results")
+    assert found == recorded()
 
 
 def wait_until(condition):
@@ -111,10 +147,14 @@ def kill_once_there_are(count, *victims):
 
 
 def training_worker():
-    """A process of this machine's pool: the youngest child that runs loky's worker."""
-    children = psutil.Process().children(recursive=True)
-    workers = [child for child in children if "popen_loky" in " ".join(child.cmdline())]
-    return max(workers, key=lambda child: child.create_time()).pid
+    """The youngest process of this machine's pool."""
+    return max(workers_of(os.getpid()), key=lambda child: child.create_time()).pid
+
+
+def workers_of(pid):
+    """The processes of a study's pool: the children that run loky's worker."""
+    children = psutil.Process(pid).children(recursive=True)
+    return [child for child in children if "popen_loky" in " ".join(child.cmdline())]
 
 
 def start_cluster(processes, *options):
@@ -145,6 +185,16 @@ def beside_the_bar(errors):
     return [line for line in errors.splitlines() if line and "run/s]" not in line and "s/run]" not in line]
 
 
+def assert_ctrl_c_ends_it(process):
+    """Ctrl-C, as a terminal sends it to a study and all that it started: one line, and nothing is left."""
+    started = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    out, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (130, "")
+    assert beside_the_bar(errors) == [f"interrupted; {study.RESUME}"]
+    assert started and psutil.wait_procs(started, timeout=5)[1] == []
+
+
 def test_what_fails_is_tried_twice_and_reported_and_the_rest_goes_on(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("MNIST_DIR", str(tmp_path / "nowhere"))
     monkeypatch.setattr(sys, "argv", ["study", "mnist", "--recipes", "fc", "--seeds", "2"])
@@ -155,18 +205,17 @@ def test_what_fails_is_tried_twice_and_reported_and_the_rest_goes_on(monkeypatch
         assert f"fc, seed {seed}: DataError" in str(end.value) and "MNIST_DIR" in str(end.value)
 
 
-def test_a_study_goes_on_where_it_was_and_survives_a_dead_worker(trained, tmp_path, monkeypatch):
+def test_a_study_goes_on_where_it_was_and_survives_a_dead_worker(trained, half_trained, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setenv("LABCODE_CACHE", str(trained))
         assert study.run(["fc"], "mnist-5k", 1) == {}
-    first = recorded()
     killed = kill_once_there_are(2, training_worker)
     assert study.run(["fc"], "mnist-5k", SEEDS, jobs=2) == {}
-    assert killed.is_set() and recorded().keys() == set(range(SEEDS)) and recorded()[0] == first[0]
+    assert killed.is_set() and recorded().keys() == set(range(SEEDS))
     histories = [json.dumps(history) for history, _ in recorded().values()]
     assert len(set(histories)) == SEEDS, "each seed gives other numbers"
-    folders = [path for path in (tmp_path / "store" / "runs").iterdir() if (path / "manifest.json").exists()]
-    assert len(folders) == SEEDS - 1, "what was recorded is not trained again"
+    assert {seed for seed, _ in runs_in(half_trained)} == set(range(1, SEEDS)), "what was recorded is not trained again"
+    assert_as_on_this_machine(trained, monkeypatch)
 
 
 @pytest.mark.parametrize("where", ["here", "cluster"])
@@ -201,18 +250,17 @@ def test_a_cluster_without_workers_ends_the_study(bad_training, processes, monke
     assert killed.is_set() and recorded().keys() == set(range(SEEDS)) - {BAD}
 
 
+@pytest.mark.usefixtures("half_trained")
 def test_a_cluster_that_loses_a_worker_gives_the_bits_of_this_machine(processes, trained, monkeypatch):
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
     monkeypatch.setattr(joblib, "cpu_count", lambda: 64)  # this machine's cores are not the cluster's
     address = start_cluster(processes, "--no-nanny")
     killed = kill_once_there_are(1, processes[-1].pid)
     assert study.run(["fc"], "mnist-5k", SEEDS, scheduler=address) == {}
-    by_cluster = recorded()
-    assert killed.is_set() and by_cluster.keys() == set(range(SEEDS))
+    assert killed.is_set() and recorded().keys() == set(range(SEEDS))
     threads = {record.made["threads"] for record in records.find(training.RECIPES["fc"], "mnist-5k")}
     assert threads == {1}, "as many as a worker has"
-    monkeypatch.setattr(records, "RESULTS", trained / "results")
-    assert recorded() == by_cluster
+    assert_as_on_this_machine(trained, monkeypatch)
 
 
 def test_a_worker_of_many_threads_trains_one_at_a_time(monkeypatch):
@@ -237,8 +285,8 @@ def test_the_same_study_twice_at_once_trains_and_records_a_seed_once(processes, 
         out, errors = process.communicate(timeout=PATIENCE)
         assert (process.returncode, out) == (0, "1 planned, 1 recorded, 0 failed\n"), errors
     events = [json.loads(line)["text"] for line in (tmp_path / "progress").read_text("utf-8").splitlines()]
-    begun = [text for text in events if text.endswith("epoch 1 of 5")]
-    assert begun == ["fc on mnist-5k, seed 0: epoch 1 of 5"]
+    begun = [text for text in events if text.endswith("epoch 1 of 1")]
+    assert begun == ["fc on mnist-5k, seed 0: epoch 1 of 1"]
     assert len(records.find(training.RECIPES["fc"], "mnist-5k")) == 1
 
 
@@ -246,12 +294,27 @@ def test_ctrl_c_ends_all_processes_and_keeps_what_was_finished(bad_training, pro
     bad_training("try: time.sleep(3600)\n        finally: os.write(2, b'a worker speaks of its end')")
     process = start_study(processes, "--recipes", "fc", "--seeds", str(SEEDS), "--jobs", "2")
     wait_until(lambda: len(recorded()) == SEEDS - 1)
-    workers = psutil.Process(process.pid).children(recursive=True)
-    os.killpg(process.pid, signal.SIGINT)
-    out, errors = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (130, "")
-    assert beside_the_bar(errors) == [f"interrupted; {study.RESUME}"]
-    assert workers and psutil.wait_procs(workers, timeout=5)[1] == []
+    assert_ctrl_c_ends_it(process)
+
+
+def test_ctrl_c_while_the_workers_start_ends_all_processes(bad_training, processes):
+    bad_training("time.sleep(3600)")
+    process = start_study(processes, "--recipes", "fc", "--seeds", str(SEEDS), "--jobs", "2")
+    wait_until(lambda: any(sum(worker.cpu_times()[:2]) > 0.05 for worker in workers_of(process.pid)))
+    assert_ctrl_c_ends_it(process)
+
+
+def test_no_thread_outlives_a_study(trained, monkeypatch):
+    def feed_and_linger(*args, feed=queues.Queue._feed):
+        feed(*args)
+        time.sleep(0.5)
+
+    monkeypatch.setenv("LABCODE_CACHE", str(trained))
+    monkeypatch.setattr(queues.Queue, "_feed", staticmethod(feed_and_linger))
+    before = set(threading.enumerate())
+    assert study.run(["fc"], "mnist-5k", 1) == {}
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert left <= {"tqdm_monitor"}, "Python's end would break it off"
 
 
 @pytest.mark.parametrize("option", ["--jobs", "--seeds"])

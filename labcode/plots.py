@@ -7,6 +7,7 @@ their lightness turned round.
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.core.pylabtools import print_figure
 from IPython.display import display
 from matplotlib.ticker import PercentFormatter
 
@@ -41,12 +42,14 @@ def show(figure, name, caption, alt):
     Args:
         figure: a matplotlib Figure.
         name: by which the text refers to it; unique in the book, it begins with ``fig-``.
-        caption: states the finding; shown below the figure with its number.
+        caption: states the finding; shown below the figure with its number. A number of this build follows ``≈``.
         alt: says what the figure shows, for those who do not see it.
 
-    The three travel with the output, and the book's extension hands them to MyST-NB.
+    The three travel with the output, and the book's extension hands them to MyST-NB. The caption is also the output's
+    plain text, which nbval compares.
     """
-    display(figure, metadata={"labcode": {"name": name, "caption": caption, "alt": alt}})
+    shown = {"image/png": print_figure(figure, base64=True), "text/plain": caption}
+    display(shown, raw=True, metadata={"labcode": {"name": name, "caption": caption, "alt": alt}})
     plt.close(figure)
 
 
@@ -205,11 +208,15 @@ def seeds(ax, rows, unit):
 
 
 def reliability_diagram(ax, confidences, accuracies, name, colour, marker):
-    """Draw the accuracy in each bin over its mean confidence, (bins,) each; on the diagonal they agree."""
-    ax.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", linewidth=1)
-    ax.plot(confidences, accuracies, color=colour, marker=marker, label=name)
-    ax.set(xlabel="mean confidence of the bin", ylabel="accuracy in the bin")
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(PercentFormatter(1))
+    """Draw the accuracy in each bin minus its mean confidence, (bins,) each, in pp; below zero confidence is too high.
+
+    The bins stand side by side, from the least sure to the surest: over their confidence most of them would hide each
+    other, just below 100 %.
+    """
+    bins = np.arange(1, len(confidences) + 1)
+    ax.axhline(0, color=NEUTRAL, linestyle=":", linewidth=1)
+    ax.plot(bins, 100 * (np.asarray(accuracies) - confidences), color=colour, marker=marker, label=name)
+    ax.set(xlabel="bin, from the least sure predictions to the surest", ylabel="accuracy minus confidence in pp")
+    ax.set_xticks(bins)
     ax.legend()
     return ax

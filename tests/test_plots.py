@@ -1,5 +1,7 @@
 """What a figure promises, read off its Axes."""
 
+from base64 import b64decode
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -154,11 +156,18 @@ def test_confidence_draws_shares_of_all(ax):
     assert (edges[0], edges[-1]) == (0, 1)
 
 
+def test_reliability_diagram_draws_what_accuracy_is_above_confidence_bin_by_bin(ax):
+    plots.reliability_diagram(ax, np.array([0.5, 0.9, 0.999]), np.array([0.6, 0.85, 0.999]), "CNN", plots.CNN, "s")
+    np.testing.assert_allclose(line(ax, "CNN").get_xydata(), [[1, 10], [2, -5], [3, 0]], atol=1e-9)
+    assert "in pp" in ax.get_ylabel() and legend(ax) == ["CNN"]
+
+
 def test_show_hands_over_name_caption_and_alt_and_closes_the_figure(shell):
     figure, _ = plt.subplots()
     with capture_output() as captured:
         plots.show(figure, "fig-a", "It *falls*.", "A falling line.")
     (output,) = captured.outputs
     assert output.metadata["labcode"] == {"name": "fig-a", "caption": "It *falls*.", "alt": "A falling line."}
-    assert "image/png" in output.data
+    assert b64decode(output.data["image/png"]).startswith(b"\x89PNG")
+    assert output.data["text/plain"] == "It *falls*.", "nbval compares it"
     assert not plt.fignum_exists(figure.number)

@@ -131,6 +131,22 @@ def split_spread(correct):
     return float(np.sqrt(on_test_set)), float(np.sqrt(max(0, count / (count - 1) * (on_test_set - of_images))))
 
 
+def spread_interval(*samples, level=0.95):
+    """The interval of a standard deviation that normal samples leave open: (low, high).
+
+    By the chi-square distribution (Hahn and Meeker 1991). Of several independent samples it is that of the sum of one
+    value of each, whose variances add, with Satterthwaite's degrees of freedom (1946).
+
+    Args:
+        samples: (n,) floats each, n at least 2 and not all equal.
+        level: in (0, 1).
+    """
+    variances = np.array([np.var(sample, ddof=1) for sample in samples])
+    freedom = variances.sum() ** 2 / sum(variances**2 / [len(sample) - 1 for sample in samples])
+    most, least = stats.chi2.interval(level, freedom)[::-1]
+    return float(np.sqrt(variances.sum() * freedom / most)), float(np.sqrt(variances.sum() * freedom / least))
+
+
 def paired_test(correct, other):
     """McNemar's exact test of two networks on the same images (McNemar 1947).
 

@@ -157,6 +157,32 @@ def test_the_spread_of_fewer_than_two_seeds_cannot_be_split(seeds):
 # Two networks on the same images
 
 
+def sample_of(deviation, count):
+    """So many values with that standard deviation."""
+    values = np.arange(count, dtype=float)
+    return deviation * (values - values.mean()) / values.std(ddof=1)
+
+
+@pytest.mark.parametrize(
+    ("samples", "low", "high"),  # with the quantiles of chi-square as textbooks print them
+    [
+        ([sample_of(1, 10)], np.sqrt(9 / 19.023), np.sqrt(9 / 2.700)),
+        ([sample_of(0.5, 10) + 7], np.sqrt(9 / 19.023) / 2, np.sqrt(9 / 2.700) / 2),
+        ([sample_of(3, 10), sample_of(3, 10)], np.sqrt(18 * 18 / 31.526), np.sqrt(18 * 18 / 8.231)),
+    ],
+)
+def test_the_interval_of_a_spread_is_the_textbooks(samples, low, high):
+    assert evaluation.spread_interval(*samples) == pytest.approx((low, high), rel=2e-4)
+
+
+def test_the_interval_of_a_spread_holds_the_true_one_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    draws = [(random.normal(0, 3, 30), random.normal(0, 4, 10)) for _ in range(2_000)]
+    ends = [(*evaluation.spread_interval(one), *evaluation.spread_interval(one, other)) for one, other in draws]
+    assert np.mean([low < 3 < high for low, high, *_ in ends]) == pytest.approx(0.95, abs=0.015)
+    assert np.mean([low < 5 < high for *_, low, high in ends]) == pytest.approx(0.95, abs=0.025), "nearly"
+
+
 @pytest.mark.parametrize(
     ("only_first", "only_second", "p"),
     [

@@ -431,18 +431,25 @@ def test_a_spread_that_there_is_not_is_a_dash():
 # Chapter 8 without a study
 
 
-def test_chapter_8_without_a_study_names_the_commands_and_invents_no_number(shell, judgements, nothing_recorded):
-    shown = []  # `judgements` has trained the Runs
+@pytest.mark.parametrize("count", [0, 1, rules.FEWEST - 1])
+def test_chapter_8_with_too_few_seeds_names_the_commands_and_invents_no_number(shell, judgements, monkeypatch, count):
+    find, shown = records.find, []  # `judgements` has trained the Runs
+    monkeypatch.setattr(records, "find", lambda *wanted: find(*wanted)[:count])
     for cell in nbformat.read(CHAPTER_8, as_version=4).cells:
         if cell.cell_type == "code":
             with capture_output() as captured:
                 result = shell.run_cell(cell.source)
-            assert result.success, f"{cell.source}\n{captured.stdout}"
-            shown += [captured.stdout, *(f"{output.data} {output.metadata}" for output in captured.outputs)]
+            assert result.success and not captured.stderr, f"{cell.source}\n{captured.stdout}{captured.stderr}"
+            shown.append(captured.stdout)
+            for output in captured.outputs:
+                shown += [output.data.get("text/markdown", output.data["text/plain"]), str(output.metadata)]
             shown.append(str(shell.display_formatter.format(result.result)))
     text = "\n".join(shown)
     for recipe in ("fc", "cnn", "fc-slow"):
         assert f"`python -m labcode.study mnist-5k --recipes {recipe} " in text
+    assert text.count("too few seeds are recorded to say") > 10
+    not_of_this_build = set(re.findall(r"(?<!≈ )(?<![\d.+-])[+-]?\d+\.\d+ (?:%|pp)", text))
+    assert not_of_this_build == {"97.20 %"}, "the report's"
     assert not re.search(r"\bnan\b|: 0\.00 %|[✓✗]", text)
     assert not [verdict for verdict in rules.VERDICTS if f"**{verdict}**" in text]
 

@@ -80,6 +80,22 @@ def choose_digits(labels, fc, cnn, misread=6):
     return np.concatenate([*first, errors[np.argsort(-fc[errors].max(axis=1), kind="stable")][:misread]])
 
 
+def surer_is_right(labels, fc, cnn):
+    """How often confidence tells which network is right.
+
+    Args:
+        labels: (n,) of the images.
+        fc, cnn: probabilities (n, 10).
+
+    Returns:
+        Among the images that exactly one network reads: on how many it is the surer one, and how many there are.
+    """
+    fc_right, cnn_right = (each.argmax(axis=1) == labels for each in (fc, cnn))
+    surer = np.where(fc_right, fc.max(axis=1) > cnn.max(axis=1), cnn.max(axis=1) > fc.max(axis=1))
+    read_by_one = fc_right != cnn_right
+    return int(surer[read_by_one].sum()), int(read_by_one.sum())
+
+
 def choose_maps(cnn, images):
     """Which feature maps are shown: all of the last block, of the others those that answer most to some images.
 

@@ -59,6 +59,13 @@ def test_the_digits_to_take_are_one_of_each_and_fc_s_most_confident_errors():
     assert web.choose_digits(labels, blind, cnn)[0] == 10, "the first that both read"
 
 
+def test_the_surer_network_is_counted_where_exactly_one_is_right():
+    labels = np.array([0, 1, 2, 3, 4])
+    fc = answers([0, 1, 5, 3, 5], [0.9, 0.6, 0.8, 0.9, 0.9])
+    cnn = answers([5, 5, 2, 3, 5], [0.5, 0.7, 0.9, 0.1, 0.1])
+    assert web.surer_is_right(labels, fc, cnn) == web.surer_is_right(labels, cnn, fc) == (2, 3)
+
+
 @pytest.fixture(scope="module")
 def networks():
     return {name: models.BUILDERS[name]() for name in ("fc", "cnn")}

@@ -13,14 +13,25 @@
         <button type="button" id="draw-undo">Undo</button>
         <button type="button" id="draw-clear">Clear</button>
       </div>
-      <p id="draw-keys">With the keyboard: arrow keys move, space sets the pen down and lifts it.</p>
+      <p id="draw-keys">Keys: arrows move, space sets or lifts the pen.</p>
       <p id="draw-place" aria-live="polite"></p>
     </div>
+    <div class="draw-now">
+      <p class="draw-fc"><span>FC</span> <strong></strong> <span></span></p>
+      <p class="draw-cnn"><span>CNN</span> <strong></strong> <span></span></p>
+      <figure>
+        <canvas id="draw-seen" width="28" height="28" role="img" aria-label="The prepared picture, 28x28"></canvas>
+        <figcaption>Both see this</figcaption>
+      </figure>
+    </div>
+    <div class="draw-maps">
+      <p>What the CNN's three blocks answer:</p>
+      <canvas id="draw-pool_1" role="img" aria-label="Feature maps of the first block"></canvas>
+      <canvas id="draw-pool_2" role="img" aria-label="Feature maps of the second block"></canvas>
+      <canvas id="draw-pool_3" role="img" aria-label="Values of the third block"></canvas>
+      <p>Some maps of 13x13, some of 5x5, and all 256 of one value; white is the largest of a block.</p>
+    </div>
     <div class="draw-answers">
-      <div class="draw-cards">
-        <p class="draw-fc"><span>FC</span> <strong></strong> <span></span></p>
-        <p class="draw-cnn"><span>CNN</span> <strong></strong> <span></span></p>
-      </div>
       <p id="draw-said" aria-live="polite"></p>
       <table id="draw-table">
         <thead><tr><th scope="col">digit</th><th scope="col">FC</th><th scope="col">CNN</th></tr></thead>
@@ -29,23 +40,19 @@
     </div>
     <div class="draw-digits" role="group" aria-label="Test digits">
       <p>Or take a test digit; of the last ones FC misreads each, and the CNN reads it:</p>
-    </div>
-    <div class="draw-inside">
-      <div>
-        <p>What both networks see:</p>
-        <canvas id="draw-seen" width="28" height="28" role="img" aria-label="The prepared picture, 28x28"></canvas>
-      </div>
-      <div class="draw-maps">
-        <p>What the CNN's blocks answer: some maps of 13x13, of 5x5, and all 256 of one value:</p>
-        <canvas id="draw-pool_1" role="img" aria-label="Feature maps of the first block"></canvas>
-        <canvas id="draw-pool_2" role="img" aria-label="Feature maps of the second block"></canvas>
-        <canvas id="draw-pool_3" role="img" aria-label="Values of the third block"></canvas>
-      </div>
     </div>`;
 
   const root = document.getElementById("draw");
   const find = (selector) => root.querySelector(selector);
-  const state = { strokes: [], digit: null, drawing: false, cursor: [14, 14], scheduled: false };
+  const state = {
+    strokes: [],
+    digit: null, // or the number of the test digit that is shown
+    history: [], // the strokes and the digit before each change
+    pen: null, // who holds it down: "pointer" or "keys"
+    keyed: false, // the keyboard is at the drawing area: its pen is shown, and its place said
+    cursor: [14, 14],
+    scheduled: false,
+  };
   let build = null; // networks, digits and maps
 
   function start() {
@@ -60,7 +67,7 @@
     find("tbody").innerHTML = Array.from({ length: 10 }, (_, digit) => row(digit)).join("");
     build.digits.forEach(addDigit);
     find("#draw-undo").addEventListener("click", undo);
-    find("#draw-clear").addEventListener("click", () => show([], null));
+    find("#draw-clear").addEventListener("click", clear);
     followPointer(find("#draw-paper"));
     followKeys(find("#draw-paper"));
     update();
@@ -90,24 +97,29 @@
     const canvas = document.createElement("canvas");
     paint(canvas, image, 28, 28, 1);
     button.append(canvas);
-    button.addEventListener("click", () => show([], number));
+    button.addEventListener("click", () => number !== state.digit && change([], number));
     find(".draw-digits").append(button);
   }
 
   /* What is drawn */
 
-  function show(strokes, digit) {
-    Object.assign(state, { strokes, digit, drawing: false });
+  function change(strokes, digit, pen = null) {
+    state.history.push({ strokes: state.strokes, digit: state.digit });
+    Object.assign(state, { strokes, digit, pen });
     schedule();
   }
 
   function undo() {
-    show(state.strokes.slice(0, -1), null);
+    Object.assign(state, state.history.pop(), { pen: null });
+    schedule();
   }
 
-  function begin(point) {
-    Object.assign(state, { strokes: [...state.strokes, [point]], digit: null, drawing: true });
-    schedule();
+  function clear() {
+    if (state.strokes.length > 0 || state.digit !== null) change([], null);
+  }
+
+  function begin(point, pen) {
+    change([...state.strokes, [point]], null, pen);
   }
 
   function extend(point) {
@@ -116,7 +128,7 @@
   }
 
   function lift() {
-    state.drawing = false;
+    state.pen = null;
     schedule();
   }
 
@@ -131,10 +143,11 @@
       if (pointer !== null || event.button !== 0) return;
       pointer = event.pointerId;
       paper.setPointerCapture(pointer);
-      begin(place(event));
+      state.keyed = false;
+      begin(place(event), "pointer");
     });
     paper.addEventListener("pointermove", (event) => {
-      if (event.pointerId !== pointer || !state.drawing) return;
+      if (event.pointerId !== pointer || state.pen !== "pointer") return;
       for (const each of event.getCoalescedEvents?.() ?? []) extend(place(each));
       extend(place(event));
     });
@@ -142,7 +155,7 @@
       paper.addEventListener(end, (event) => {
         if (event.pointerId !== pointer) return;
         pointer = null;
-        lift();
+        if (state.pen === "pointer") lift();
       });
     }
   }
@@ -152,22 +165,28 @@
     const place = () => state.cursor.map((cell) => (cell + 0.5) / CELLS);
     paper.addEventListener("keydown", (event) => {
       const move = moves[event.key];
-      if (!move && event.key !== " ") return;
+      if ((!move && event.key !== " ") || event.ctrlKey || event.altKey || event.metaKey) return;
       event.preventDefault();
+      if (state.pen === "pointer") return;
+      state.keyed = true;
       if (move) {
         state.cursor = state.cursor.map((cell, axis) => Math.min(CELLS - 1, Math.max(0, cell + move[axis])));
-        if (state.drawing) extend(place());
-      } else if (state.drawing) {
+        if (state.pen) extend(place());
+      } else if (state.pen) {
         lift();
       } else {
-        begin(place());
+        begin(place(), "keys");
       }
-      const [column, line] = state.cursor;
-      find("#draw-place").textContent = `Pen ${state.drawing ? "down" : "up"}, row ${line + 1}, column ${column + 1}.`;
       schedule();
     });
-    paper.addEventListener("focus", schedule);
-    paper.addEventListener("blur", lift);
+    paper.addEventListener("focus", () => {
+      state.keyed = paper.matches(":focus-visible");
+      schedule();
+    });
+    paper.addEventListener("blur", () => {
+      state.keyed = false;
+      lift();
+    });
   }
 
   /* What is shown */
@@ -190,7 +209,18 @@
     drawPaper();
     paint(find("#draw-seen"), image, 28, 28, 1);
     for (const block of Object.keys(build.maps)) drawMaps(block, answers.cnn[block]);
-    if (!state.drawing) find("#draw-said").textContent = drawn ? inWords(answers) : "Nothing is drawn yet.";
+    root.querySelectorAll(".draw-digits button").forEach((button, number) => {
+      button.setAttribute("aria-pressed", number === state.digit);
+    });
+    say("#draw-said", state.pen ? "You are drawing." : drawn ? inWords(answers) : "Nothing is drawn yet.");
+    const [column, line] = state.cursor;
+    const place = `Pen ${state.pen ? "down" : "up"}, row ${line + 1}, column ${column + 1}.`;
+    say("#draw-place", state.keyed ? place : "");
+  }
+
+  /* Only what changes is written, so that a screen reader says it once. */
+  function say(selector, text) {
+    if (find(selector).textContent !== text) find(selector).textContent = text;
   }
 
   function largest(probabilities) {
@@ -228,15 +258,18 @@
     context.fillRect(0, 0, side, side);
     const digit = root.querySelectorAll(".draw-digits canvas")[state.digit];
     if (digit) context.drawImage(digit, 0, 0, side, side);
-    context.strokeStyle = "white";
+    context.strokeStyle = context.fillStyle = "white";
     context.lineCap = context.lineJoin = "round";
     context.lineWidth = 2 * labcodeNetwork.PEN * side;
     for (const stroke of state.strokes) {
       context.beginPath();
-      for (const [x, y] of [stroke[0], ...stroke]) context.lineTo(x * side, y * side);
+      for (const [x, y] of stroke) context.lineTo(x * side, y * side);
       context.stroke();
+      context.beginPath(); // the first point again, for a line without length is not painted
+      context.arc(stroke[0][0] * side, stroke[0][1] * side, labcodeNetwork.PEN * side, 0, 2 * Math.PI);
+      context.fill();
     }
-    if (paper.matches(":focus-visible")) drawCursor(context, side);
+    if (state.keyed) drawCursor(context, side);
   }
 
   function drawCursor(context, side) {

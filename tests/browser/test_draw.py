@@ -61,11 +61,17 @@ def runs(book, digits):
 
 
 @pytest.fixture(scope="module")
-def rounded(runs):
-    """What the rounded networks answer to images, computed by Keras: a function of the name and the images."""
+def networks(runs):
+    """The rounded networks by name, in Keras."""
     networks = {name: models.BUILDERS[name]() for name in runs}
     for name, network in networks.items():
         network.set_weights(web.rounded(runs[name].weights))
+    return networks
+
+
+@pytest.fixture(scope="module")
+def rounded(networks):
+    """What the rounded networks answer to images, computed by Keras: a function of the name and the images."""
     return lambda name, images: networks[name].predict(images, batch_size=fitting.PREDICT_BATCH, verbose=0)
 
 
@@ -168,9 +174,13 @@ def shown(page):
     return cards, {name: page.locator(f"td.draw-{name} .draw-number").all_inner_texts() for name in cards}
 
 
-# the grey levels of the picture that the networks see, 0 to 255
-SEEN = """Array.from(document.getElementById("draw-seen").getContext("2d").getImageData(0, 0, 28, 28).data)
-    .filter((_, i) => i % 4 === 0)"""
+# what is painted, in grey levels, 0 to 255: on the canvas of this name, and on that of the prepared picture
+PAINTED = """((name) => {
+    const canvas = document.getElementById(`draw-${name}`);
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return Array.from(data).filter((_, i) => i % 4 === 0);
+})"""
+SEEN = f"{PAINTED}('seen')"
 
 
 def percents(probabilities):
@@ -226,6 +236,164 @@ def test_test_digits_can_be_taken_with_the_keyboard(drawing, digits, runs, round
             assert (answer == label) == (name == "cnn" or number < 10)
 
 
+BLOCKS = ("pool_1", "pool_2", "pool_3")
+BLOCKS_ANSWER = """(digit) => {
+    const { networks, digits } = labcodeNetwork.load(labcodeWeights, labcodeWeights.checksum);
+    const answers = labcodeNetwork.forward(networks.cnn, digits[digit].image);
+    return ["pool_1", "pool_2", "pool_3"].map((block) => Array.from(answers[block].values));
+}"""
+
+
+def tiles(maps):
+    """Maps (height, width, n) side by side as the page has them, in grey levels: six in a row, or 32 of one value."""
+    height, width, count = maps.shape
+    across, gap = (32, 0) if count > 12 else (6, 1)
+    rows = [
+        np.hstack([np.pad(maps[..., i], ((0, gap), (0, gap))) for i in range(first, first + across)])
+        for first in range(0, count, across)
+    ]
+    tiled = np.vstack(rows)
+    return 255 * tiled[: len(tiled) - gap, : tiled.shape[1] - gap] / tiled.max()
+
+
+@pytest.mark.parametrize("number", [3, 7])
+def test_the_maps_are_what_keras_s_blocks_answer_to_the_picture_seen(number, drawing, digits, runs, networks):
+    picked = web.choose_digits(digits.test_labels, *(run.probabilities for run in runs.values()))
+    expected = fitting.feature_maps(networks["cnn"], digits.test_images[picked[number]][np.newaxis], BLOCKS)
+    drawing.get_by_role("group", name="Test digits").get_by_role("button").nth(number).click()
+    drawing.wait_for_function("document.getElementById('draw-said').innerText.startsWith('A test digit')")
+    chosen = drawing.evaluate("labcodeWeights.maps")
+    computed = drawing.evaluate(BLOCKS_ANSWER, number)
+    for block, values, (maps,) in zip(BLOCKS, computed, expected, strict=True):
+        assert np.abs(np.reshape(values, maps.shape) - maps).max() < 1e-3, block
+        painted = drawing.evaluate(PAINTED, block)
+        assert np.abs(painted - tiles(maps[..., chosen[block]]).ravel()).max() <= 1, block
+        assert np.max(painted) == 255, block
+
+
+def test_everything_follows_the_pen_while_it_is_down(drawing):
+    paper = drawing.locator("#draw-paper")
+    (first, *_), *_ = strokes = points_on(paper)
+    names = ["paper", "seen", *BLOCKS]
+    everything = f"[{', '.join(f'{PAINTED}({name!r}).join()' for name in names)}]"
+
+    def look():
+        drawing.wait_for_timeout(100)  # a few frames of the screen
+        cards, table = shown(drawing)
+        return [*drawing.evaluate(everything), cards, table]
+
+    looks = [look()]
+    drawing.mouse.move(*first)
+    drawing.mouse.down()
+    for point in strokes[0]:
+        drawing.mouse.move(*point)  # at first nowhere: a dot
+        looks.append(look())
+        assert drawing.locator("#draw-said").inner_text() == "You are drawing."
+    for before, after in zip(looks, looks[1:], strict=False):
+        same = [name for name, a, b in zip([*names, "cards", "table"], before, after, strict=True) if a == b]
+        assert same == [], "something stood still while the pen moved"
+    drawing.mouse.up()
+    drawing.wait_for_function("document.getElementById('draw-said').innerText.startsWith('Your drawing')")
+    assert look() == looks[-1], "lifting the pen changes nothing but the words"
+
+
+def test_the_bars_are_as_long_as_the_probabilities(drawing):
+    drawing.get_by_role("group", name="Test digits").get_by_role("button").last.click()
+    drawing.wait_for_function("document.getElementById('draw-said').innerText.startsWith('A test digit')")
+    for name, column in shown(drawing)[1].items():
+        bars = drawing.locator(f"td.draw-{name} .draw-bar")
+        widths = bars.evaluate_all("bars => bars.map((bar) => bar.getBoundingClientRect().width)")
+        heights = bars.evaluate_all("bars => bars.map((bar) => bar.getBoundingClientRect().height)")
+        probabilities = np.array([float(text.split()[0]) for text in column]) / 100
+        full = widths[probabilities.argmax()] / probabilities.max()
+        assert full > 50 and min(heights) > 5 and np.abs(widths - full * probabilities).max() < 1
+        assert bars.first.evaluate("bar => getComputedStyle(bar).background.includes('rgb(')")
+        assert bars.first.evaluate("bar => getComputedStyle(bar).forcedColorAdjust") == "none"
+
+
+def test_what_changes_is_said_and_what_it_is_worth(drawing):
+    for name in ("said", "place"):
+        assert drawing.locator(f"#draw-{name}").get_attribute("aria-live") == "polite"
+    warning = drawing.locator(".admonition.warning").inner_text()
+    assert "What you draw is not from MNIST." in warning
+    assert "accuracy measured on MNIST's test images says nothing about yours" in warning.replace("’", "'")
+    assert "and a high confidence no more" in warning
+
+
+def test_the_pen_s_place_is_never_stale(drawing):
+    said, place, paper = (drawing.locator(f"#draw-{name}") for name in ("said", "place", "paper"))
+
+    def text_of(locator, expected):
+        drawing.wait_for_timeout(100)
+        assert locator.inner_text() == expected
+
+    def pen_down():
+        paper.focus()
+        paper.press("Space")
+        text_of(place, "Pen down, row 15, column 15.")
+        text_of(said, "You are drawing.")
+
+    for way_out in (
+        lambda: paper.press("Tab"),
+        lambda: drawing.get_by_role("button", name="Undo").click(),
+        lambda: drawing.get_by_role("button", name="Clear").click(),
+        lambda: drawing.get_by_role("group", name="Test digits").get_by_role("button").first.click(),
+        lambda: drawing.mouse.click(*points_on(paper)[0][0]),
+    ):
+        drawing.keyboard.press("Tab")
+        pen_down()
+        way_out()
+        text_of(place, "")
+        assert said.inner_text() != "You are drawing."
+    paper.blur()
+    drawing.keyboard.press("Shift+Tab")
+    pen_down()
+    for key in ("Control+ArrowLeft", "Alt+ArrowUp", "Meta+ArrowDown", "Control+Space"):
+        paper.press(key)
+        text_of(place, "Pen down, row 15, column 15.")
+    paper.press("Space")
+    text_of(place, "Pen up, row 15, column 15.")
+
+
+def test_undo_takes_back_a_digit_and_a_clearing_too(drawing):
+    undo, clear = (drawing.get_by_role("button", name=name) for name in ("Undo", "Clear"))
+    buttons = drawing.get_by_role("group", name="Test digits").get_by_role("button")
+
+    def pictures_after(*actions):
+        for act in actions:
+            act()
+            drawing.wait_for_timeout(100)
+            pressed = buttons.evaluate_all("all => all.map((each) => each.getAttribute('aria-pressed'))")
+            yield drawing.evaluate(SEEN), [i for i, state in enumerate(pressed) if state == "true"]
+
+    draw_with_mouse(drawing, drawing.locator("#draw-paper"))
+    acts = [lambda: None, buttons.nth(2).click, buttons.nth(4).click, clear.click, clear.click]
+    drawn, two, four, nothing, still = pictures_after(*acts)
+    assert [each[1] for each in (drawn, two, four, nothing)] == [[], [2], [4], []]
+    assert sum(nothing[0]) == 0 and still == nothing
+    assert list(pictures_after(undo.click, undo.click, undo.click)) == [four, two, drawn]
+    *_, empty, more = pictures_after(undo.click, undo.click, undo.click)
+    assert empty == more == nothing, "nothing is left to undo"
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (1440, 900)])
+def test_what_changes_is_in_sight_while_one_draws(width, height, open_page, book):
+    page = open_page(viewport={"width": width, "height": height})
+    page.goto(f"{book.as_uri()}/book/10_draw.html")
+    names = ["#draw-paper", "p.draw-fc", "p.draw-cnn", "#draw-seen", "#draw-pool_1", "#draw-pool_2"]
+    others = ["#draw-pool_3", "#draw-table", ".draw-digits"]
+    boxes = {name: page.locator(name).bounding_box() for name in [*names, *others]}
+    top = {name: box["y"] - boxes["#draw-paper"]["y"] for name, box in boxes.items()}
+    bottom = {name: top[name] + box["height"] for name, box in boxes.items()}
+    below_header = height - page.locator(".bd-header-article").bounding_box()["height"]
+    in_sight = names if width == 1440 else names[:5]
+    assert all(top[name] >= 0 and bottom[name] <= below_header for name in in_sight), bottom
+    assert bottom["#draw-pool_3"] <= top[".draw-digits"]
+    if width == 360:
+        assert max(bottom[name] for name in names[:4]) <= top["#draw-table"]
+    assert page.locator("#draw-paper").evaluate("paper => getComputedStyle(paper).imageRendering") == "auto"
+
+
 FAULTS = {
     "missing": (lambda script, other: None, "missing or cut short"),
     "empty": (lambda script, other: b"", "missing or cut short"),
@@ -261,13 +429,19 @@ def test_without_this_build_s_weights_there_is_a_message_and_no_answer(fault, br
     page.close()
 
 
-def test_without_scripts_and_in_print_a_figure_stands_in_its_place(open_page, book):
-    page = open_page(java_script_enabled=False)
+def test_without_scripts_and_in_print_a_sentence_and_a_figure_stand_in_its_place(open_page, book):
+    page = open_page(java_script_enabled=False, viewport={"width": 1440, "height": 900})
     page.goto(f"{book.as_uri()}/book/10_draw.html")
-    assert "switched off here" in page.locator("#draw").inner_text()
+    area, fault, elsewhere = (page.locator(each) for each in ("#draw", ".draw-fault", ".draw-elsewhere"))
+    assert "switched off here" in area.inner_text() and not elsewhere.is_visible()
+    assert fault.bounding_box()["width"] == area.bounding_box()["width"]
+    style = "fault => [getComputedStyle(fault).borderTopWidth, getComputedStyle(fault).borderTopStyle]"
+    assert fault.evaluate(style) == ["2px", "solid"]
     assert page.locator("#fig-picked img").is_visible()
     page.emulate_media(media="print")
-    assert not page.locator("#draw").is_visible() and page.locator("#fig-picked img").is_visible()
+    assert not area.is_visible() and page.locator("#fig-picked img").is_visible()
+    assert elsewhere.is_visible() and elsewhere.inner_text().startswith("In the HTML version one draws a digit here.")
+    assert "above" not in page.locator("#fig-picked figcaption").inner_text()
 
 
 def test_the_page_weighs_at_most_two_megabytes(page, served):

@@ -3,6 +3,7 @@
 import re
 import struct
 import textwrap
+import zipfile
 from html import escape
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from sphinx.errors import ExtensionError
 
 USED_AT_ONCE = ("documentation_options", "doctools")  # by scripts within the page
 PICTURE = re.compile(r'(?<=<img )(?=[^>]*src="[^"]*/([^"/]+\.png)")')
+# the address of a text in a link or a button that downloads it; a later build finds its zip there
+DOWNLOAD = re.compile(r'(?<=href=")([^"#:]+\.(?:json|ipynb))(?:\.zip)?(?="[^>]*\bdownload)')
 
 
 def setup(app):
@@ -20,6 +23,7 @@ def setup(app):
     app.connect("config-inited", leave_out_thebe)
     app.connect("doctree-read", show_markup_as_text)
     app.connect("html-page-context", finish_page)
+    app.connect("build-finished", zip_downloads, priority=700)  # when all that is offered is written
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -75,7 +79,7 @@ def finish_page(app, pagename, templatename, context, doctree):
     files = {name: source for source, name in app.builder.images.items()}
     body = PICTURE.sub(lambda image: size_of(Path(app.srcdir, files[image[1]])), body)
     notebook = context["pathto"](f"_sources/{context['sourcename']}", resource=True)
-    link = f'<a href="{notebook}" download>This chapter as it was executed (.ipynb)</a>'
+    link = f'<a href="{notebook}" download>This chapter as it was executed (.ipynb, zipped)</a>'
     context["body"] = f'{body}\n<p class="download">{link}</p>'
 
 
@@ -83,3 +87,19 @@ def size_of(path):
     """The attributes of a PNG that leave room for it and let the text come first."""
     width, height = struct.unpack(">II", path.read_bytes()[16:24])
     return f'width="{width}" height="{height}" decoding="async" fetchpriority="low" '
+
+
+def zip_downloads(app, exception):
+    """Offer texts zipped: on a page opened from disk, a browser shows a text in place of downloading it."""
+    for page in Path(app.outdir).rglob("*.html") if exception is None else ():
+        text = page.read_text("utf-8")
+        if names := set(DOWNLOAD.findall(text)):
+            for name in names:
+                write_zip(page.parent / name)
+            page.write_text(DOWNLOAD.sub(r"\1.zip", text), "utf-8")
+
+
+def write_zip(path):
+    """Write beside a file a zip of it, the same bytes each time."""
+    with zipfile.ZipFile(f"{path}.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo(path.name), path.read_bytes(), zipfile.ZIP_DEFLATED)

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import html
 import json
 import os
 import re
@@ -161,6 +162,8 @@ def test_outputs_are_on_the_page(book):
     assert "The word is first!, the number 1.23" in re.sub(r"<[^>]*>", "", page)
     assert "on &lt;mnist-5k&gt;" in page, "papermill sets `dataset`"
     assert "# Parameters" not in page, "the injected cell does not show"
+    parameters = re.findall(r'dataset = "(.*)"', html.unescape(re.sub(r"<[^>]*>", "", page)))
+    assert parameters == ["mnist-5k"], "the cell shows what it was executed with"
     provenance = re.search(r'class="provenance[^>]*>\s*<p>(.*)</p>', page)[1]
     assert re.search(r"mnist-5k, .* seed 7 .*Python 3\..*NumPy .* UTC · \d+ s", provenance)
     assert "mnist-5k" not in re.search(r'class="provenance[^>]*>\s*<p>(.*)</p>', book.page("book/two"))[1]

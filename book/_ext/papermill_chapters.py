@@ -279,7 +279,7 @@ class Chapter:
         return published
 
     def with_outputs(self, text):
-        """The source notebook ``text`` with the kept outputs, figures captioned, and provenance at the end."""
+        """The source notebook ``text`` with the kept outputs, the data set executed with, captions, and provenance."""
         notebook = nbformat.v4.upgrade(nbformat.reads(text, as_version=4))
         kept = code_cells(self.kept)
         if [cell.source for cell in code_cells(notebook)] != [cell.source for cell in kept]:
@@ -290,6 +290,10 @@ class Chapter:
                 cells += with_figures(cell, next(outputs))
             elif cell.cell_type != "code":
                 cells.append(cell)
+        shown = next(cell for cell in cells if has_tag(cell, "parameters"))
+        if self.parameters.get("dataset") != self.record["dataset"]:
+            line = f'dataset = "{self.record["dataset"]}"  # with which this page was executed'
+            shown.source = re.sub(r"^dataset\b.*", line, shown.source, flags=re.M)
         provenance = f"```{{container}} provenance\n{self.provenance()}\n```"
         notebook.cells = [*cells, nbformat.v4.new_markdown_cell(provenance)]
         return notebook

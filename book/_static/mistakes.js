@@ -75,6 +75,7 @@
     makeButton("◀ Previous", () => step(-1)),
     makeButton("Next ▶", () => step(1)),
     sort,
+    makeButton("▲ Back to the matrix", back),
     make("p", { class: "keys" }, "Keys: ← and → step, Escape goes back to the cell."),
   );
   const digits = make("div", { class: "digits" }, said, viewer);
@@ -111,6 +112,12 @@
     else drawDigit();
   }
 
+  /** Take the reader from the digits to the cell that they are of. */
+  function back() {
+    cells[opened[0]][opened[1]].focus({ preventScroll: true });
+    matrix.scrollIntoView({ block: "nearest" });
+  }
+
   function step(by) {
     place = (place + by + shown().length) % shown().length;
     drawDigit();
@@ -137,7 +144,7 @@
     if (hasModifier(event)) return;
     if (event.key === "ArrowLeft") step(-1);
     else if (event.key === "ArrowRight") step(1);
-    else if (event.key === "Escape") cells[opened[0]][opened[1]].focus();
+    else if (event.key === "Escape") back();
     else return;
     event.preventDefault();
   });

@@ -78,6 +78,31 @@ def test_a_click_shows_each_digit_of_a_cell_with_both_answers(chapter, dataset, 
     assert f"1 of {len(members)}" in said(chapter)[0], "after the last comes the first"
 
 
+def test_colours_and_bars_show_the_counts_and_probabilities(chapter, dataset, probabilities):
+    colour = "(button) => getComputedStyle(button).backgroundColor"
+    matrix = evaluation.confusion_matrix(dataset.test_labels, probabilities["CNN"].argmax(axis=1))
+    true, guessed, members = most_confused(dataset, probabilities["CNN"])
+    few = np.argwhere(matrix == 1)[0]
+    cells = [(true, guessed), few, *np.argwhere(matrix == 0)[:2]]
+    fullest, small, empty, also_empty = (cell(chapter, *place).evaluate(colour) for place in cells)
+    assert len({fullest, small, empty}) == 3 and empty == also_empty
+    cell(chapter, *few).click()
+    cell(chapter, true, guessed).click()
+    current = chapter.locator(".mistakes [aria-current=true]")
+    assert current.get_attribute("aria-label").startswith(f"{true} read as {guessed}:")
+    assert current.evaluate("(button) => getComputedStyle(button).boxShadow") != "none"
+    for name, values in probabilities.items():
+        bars = chapter.locator(f".mistakes .digit td.{name.lower()}").evaluate_all(BAR)
+        assert bars == pytest.approx((100 * values[members[0]]).tolist(), abs=0.006), "percent of the field's width"
+
+
+# where a bar ends: the computed gradient is of the colour up to there
+BAR = """(fields) => fields.map((field) => {
+    const image = getComputedStyle(field).backgroundImage;
+    return image.startsWith("linear-gradient(to right") ? parseFloat(image.match(/ ([\\d.e-]+)%/)[1]) : NaN;
+})"""
+
+
 def assert_picture(page, pixels):
     address = page.locator(".mistakes canvas").evaluate("canvas => canvas.toDataURL()")
     drawn = picture_file.imread(io.BytesIO(base64.b64decode(address.partition(",")[2])))
@@ -154,10 +179,27 @@ def test_it_fits_the_window(open_page, book, width):
     within = "[...document.querySelectorAll('.mistakes *')].map((e) => e.getBoundingClientRect().right)"
     assert max(page.evaluate(within)) <= width
     sizes = "[...document.querySelectorAll('.mistakes button')].map((e) => Math.min(e.offsetWidth, e.offsetHeight))"
-    assert min(page.evaluate(sizes)) >= 24, "large enough for a finger"
+    assert min(page.evaluate(sizes)) >= 28, "large enough for a finger"
+    assert cell(page, 0, 0).evaluate("button => parseFloat(getComputedStyle(button).fontSize)") >= 11
     longest = cell(page, 1, 1)
     longest.evaluate("button => button.textContent = 1135")
     assert longest.evaluate("button => button.scrollWidth <= button.clientWidth"), "all of MNIST has 1,135 ones"
+
+
+def test_a_tap_leads_to_the_digits_and_a_button_back(open_page, book):
+    page = open_page(viewport={"width": 360, "height": 640}, has_touch=True)
+    page.goto((book / "book" / "05_predictions.html").as_uri())
+    cell(page, 0, 0).tap()
+    assert is_within(page.locator(".mistakes canvas"), 640) and not is_within(cell(page, 0, 0), 640)
+    page.get_by_role("button", name="Back to the matrix").tap()
+    assert is_within(cell(page, 0, 0), 640)
+    assert focused(page).startswith("0 read as 0:")
+
+
+def is_within(place, height):
+    """Whether an element is in the window, and below the theme's bar."""
+    box = place.bounding_box()
+    return box["y"] >= 48 and box["y"] + box["height"] <= height
 
 
 def test_the_picture_stays_on_paper_and_without_scripts(open_page, book):

@@ -10,13 +10,30 @@ PAGES = [*sorted(path.stem for path in (ROOT / "book").glob("*.ipynb")), "refere
 OPTIONS = {"preload": False, "resultTypes": ["violations"]}  # a page opened from a file may not fetch its styles
 OF_COLOURS = ["color-contrast", "link-in-text-block"]  # all that the other theme can change
 
-# What axe-core finds in what is not ours, and why it stays.
+# What axe-core finds in what is not ours, and why it stays: by rule, in which elements.
 THEIRS = {
-    "region": "sphinx-book-theme puts the book's title in the sidebar outside of any landmark",
-    "aria-required-children": "docutils puts the links to citations among the items of the list of references",
-    "aria-allowed-role": "docutils gives each reference a role that only a list item may have",
-    "aria-deprecated-role": "docutils gives each reference the role doc-biblioentry, which ARIA has given up",
+    "region": (".navbar-brand, .sidebar-header-items *", "the theme puts the book's title outside of any landmark"),
+    "aria-required-children": (".citation-list, [role=list]", "docutils puts links among the items of the references"),
+    "aria-allowed-role": (".citation", "docutils gives each reference a role that only a list item may have"),
+    "aria-deprecated-role": (".citation", "docutils gives each reference the role doc-biblioentry, which is given up"),
 }
+
+
+def put_to_use(page):
+    """Show what shows only to a reader who uses the page: folded code, a cell's digits, a digit's answers."""
+    page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    if page.locator(".mistakes").count():
+        page.evaluate("document.querySelector('.mistakes tbody button:not(.empty)').click()")
+        assert page.locator(".mistakes .viewer").is_visible()
+    if page.locator("#draw").count():
+        page.get_by_role("group", name="Test digits").get_by_role("button").first.click()
+        page.wait_for_function("document.getElementById('draw-said').innerText.includes('labelled')")
+
+
+def is_theirs(page, rule, node):
+    """Whether an element with which axe-core finds fault is one that the theme or docutils makes so."""
+    selector, _ = THEIRS.get(rule, (None, None))
+    return selector and page.locator(node["target"][0]).evaluate("(each, selector) => each.matches(selector)", selector)
 
 
 @pytest.mark.parametrize(("scheme", "width", "rules"), [("light", 360, None), ("dark", 1440, OF_COLOURS)])
@@ -25,7 +42,9 @@ def test_axe_finds_nothing_in_our_content(scheme, width, rules, open_page, book)
     options = OPTIONS | ({"runOnly": rules} if rules else {})
     for name in PAGES:
         page.goto(f"{book.as_uri()}/book/{name}.html")
+        put_to_use(page)
         for violation in Axe().run(page, options=options).response["violations"]:
-            faults += [(name, violation["id"], node["html"][:200]) for node in violation["nodes"]]
+            found = [node for node in violation["nodes"] if not is_theirs(page, violation["id"], node)]
+            faults += [(name, violation["id"], node["target"], node["html"][:200]) for node in found]
     assert page.locator("html").get_attribute("data-theme") == scheme
-    assert [fault for fault in faults if fault[1] not in THEIRS] == []
+    assert faults == []

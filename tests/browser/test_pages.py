@@ -1,8 +1,10 @@
 """Every page of the book in a browser: it loads from disk and served, tells what it shows, and its downloads arrive."""
 
 import hashlib
+import io
 import json
 import re
+import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -68,18 +70,25 @@ def test_a_chapter_describes_its_figures_and_names_its_parts(name, book):
     found = tags(book / "book" / f"{name}.html")
     notebook = nbformat.read(book / "_sources" / "book" / f"{name}.ipynb", as_version=4)
     figures = [
-        output.metadata["labcode"]
+        (output.metadata["labcode"], cell.source)
         for cell in notebook.cells
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
     shown = [attributes.get("alt") for tag, attributes in found if tag == "img"]
-    assert shown == [figure["alt"] for figure in figures], "each figure with the text that this build gave it"
-    assert all(re.search(r"\d", alt) for alt in shown), "with this build's numbers"
+    assert shown == [figure["alt"] for figure, _ in figures], "each figure with the text that this build gave it"
+    for figure, source in figures:
+        assert numbers(figure["alt"]) - numbers(source), f"no number that its cell computes: {figure['alt']}"
+        assert figure["alt"] != figure["caption"], "it says what the figure shows"
     levels = [int(tag[1]) for tag, _ in found if re.fullmatch("h[1-6]", tag)]
     levels = levels[len(levels) - levels[::-1].index(1) - 1 :]  # the theme repeats the title and contents for print
     assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False)), levels
     assert [attributes.get("lang") for tag, attributes in found if tag == "html"] == ["en"]
+
+
+def numbers(text):
+    """The numbers in a text, as they are written."""
+    return set(re.findall(r"\d+(?:[.,]\d+)*", text))
 
 
 STYLES = """[...document.querySelectorAll("body *")].map((each) => ["color", "background-color", "font", "margin",
@@ -112,31 +121,38 @@ def test_little_comes_before_the_text(book):
     assert (book / "_static" / "styles" / "pages.css").stat().st_size < 200_000
 
 
-def test_downloads_arrive(open_page, served, tmp_path):
+@pytest.mark.parametrize("base", ["disk", "served"])
+def test_downloads_arrive(base, open_page, book, served):
     page, arrived = open_page(accept_downloads=True), {}
-    page.goto(f"{served}/book/index.html")
+    page.goto(f"{book.as_uri() if base == 'disk' else served}/book/index.html")
     for link in page.locator("main a[download]").all():
         with page.expect_download() as download:
             link.click()
-        target = tmp_path / download.value.suggested_filename
-        download.value.save_as(target)
-        arrived[target.name] = target
+        name, content = download.value.suggested_filename, Path(download.value.path()).read_bytes()
+        arrived |= unzipped(content) if name.endswith(".zip") else {name: content}
     assert sorted(arrived) == ["cnn.json", "cnn.npz", "fc.json", "fc.npz", "index.ipynb", "results.json"]
     for name in ("fc", "cnn"):
-        manifest = json.loads(arrived[f"{name}.json"].read_text("utf-8"))
-        assert hashlib.sha256(arrived[f"{name}.npz"].read_bytes()).hexdigest() == manifest["sha256"]
-        with np.load(arrived[f"{name}.npz"], allow_pickle=False) as arrays:
+        manifest = json.loads(arrived[f"{name}.json"])
+        assert hashlib.sha256(arrived[f"{name}.npz"]).hexdigest() == manifest["sha256"]
+        with np.load(io.BytesIO(arrived[f"{name}.npz"]), allow_pickle=False) as arrays:
             assert {path: list(arrays[path].shape) for path in arrays.files} == manifest["shapes"]
-    assert json.loads(arrived["results.json"].read_text("utf-8"))["claims"]
-    executed = nbformat.read(arrived["index.ipynb"], as_version=4)
+    assert json.loads(arrived["results.json"])["claims"]
+    executed = nbformat.reads(arrived["index.ipynb"].decode(), as_version=4)
     assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
     assert "papermill" not in {key for part in (executed, *executed.cells) for key in part.metadata}
+
+
+def unzipped(content):
+    """The files of a zip, a dict name: content."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def test_the_themes_button_serves_the_executed_notebook(book):
     name = "02_fully_connected"
     (link,) = (found for _, found in tags(book / "book" / f"{name}.html") if "source-button" in found.get("class", ""))
-    executed = nbformat.read(book / "book" / link["href"], as_version=4)
+    (content,) = unzipped((book / "book" / link["href"]).read_bytes()).values()
+    executed = nbformat.reads(content.decode(), as_version=4)
     source = nbformat.read(ROOT / "book" / f"{name}.ipynb", as_version=4)
     tagged = [cell.metadata.get("tags", []) for cell in executed.cells]
     assert tagged.count(["injected-parameters"]) == 1, "with the parameters of this build"
@@ -171,3 +187,23 @@ def test_who_wants_less_motion_gets_none(page, book):
         return parseFloat(style.transitionDuration) > 0.01 || parseFloat(style.animationDuration) > 0.01;
     }).map(each => each.className)"""
     assert page.evaluate(moving) == []
+
+
+LOOK = """(each) => ["filter", "color", "background-color"].map((key) => getComputedStyle(each)[key])"""
+
+
+def test_figures_are_turned_round_in_the_dark_and_paper_is_white_in_either_theme(open_page, book):
+    page = open_page(color_scheme="dark")
+    page.goto(f"{book.as_uri()}/book/04_cnn.html")
+    figure = page.locator("figure img").first
+    assert figure.evaluate(LOOK)[0] == "invert(1) hue-rotate(180deg) brightness(1.1)"
+    page.emulate_media(media="print")
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert figure.evaluate(LOOK)[0] == "none"
+    assert page.locator("body").evaluate(LOOK)[2] == "rgb(255, 255, 255)"
+    for name in ("p", "a", "td", "pre span", "figcaption"):
+        look = page.locator(f"article {name}").first.evaluate(LOOK)
+        assert look[1:] == ["rgb(0, 0, 0)", "rgba(0, 0, 0, 0)"], name
+    page.emulate_media(media="print", color_scheme="light")
+    page.evaluate("document.documentElement.dataset.theme = 'light'")
+    assert figure.evaluate(LOOK)[0] == "none"

@@ -37,8 +37,15 @@ def _number(low=-math.inf, high=math.inf):
     return fits
 
 
-def _numbers(count):
-    return lambda value: isinstance(value, list) and len(value) == count and all(map(_number(low=0), value))
+def _accuracies_and_losses(count):
+    """A function that says whether a value is a list of so many accuracies, then as many losses."""
+    kinds = [_number(0, 1)] * count + [_number(0)] * count
+
+    def fits(value):
+        right_length = isinstance(value, list) and len(value) == len(kinds)
+        return right_length and all(fit(each) for fit, each in zip(kinds, value, strict=True))
+
+    return fits
 
 
 def _plain(value):
@@ -50,8 +57,8 @@ UNITS = {  # what a reported value of each is, and whether one is that
     "pp": ("a number from -1 to 1", _number(-1, 1)),
     "seconds": ("a number above 0", _number(math.ulp(0))),
     "list": ("a list of numbers or texts", lambda value: isinstance(value, list) and value and all(map(_plain, value))),
-    "log": ("a list of 10 numbers from 0", _numbers(10)),
-    "test": ("a list of 2 numbers from 0", _numbers(2)),
+    "log": ("a list of 5 numbers from 0 to 1, then 5 from 0", _accuracies_and_losses(5)),
+    "test": ("a list of a number from 0 to 1, then one from 0", _accuracies_and_losses(1)),
     "text": ("a text or a table", lambda value: isinstance(value, (str, dict)) and value),
 }
 SECTION = re.compile(r"\d(\.\d)?")
@@ -237,10 +244,9 @@ def _judge(name, claim, dataset, seed):
         measured, recorded = observe(measurement, dataset, seed)
     else:
         measured = measurements.EXACT[measurement](dataset, lambda recipe: _find(dataset, seed, recipe))
-    verdict = rule.judge(claim, measured, recorded)
-    if measurement in measurements.OBSERVED and len(recorded) < FEWEST:
-        tested = False
-    if tested or verdict in rule.by_report:
+    too_few = measurement in measurements.OBSERVED and len(recorded) < FEWEST
+    verdict = rule.judge(claim, None if too_few else measured, recorded)  # one run alone has no vote
+    if verdict in rule.by_report or tested and verdict != UNTESTED:
         return Judgement(name, claim, measured, recorded, inside, verdict)
     return Judgement(name, claim, measured, recorded, inside, UNTESTED, _recorded_verdict(claim))
 

@@ -11,6 +11,8 @@ own-numbers  the report's own numbers agree with the claim, and then the stateme
 evidence     the report shows what its claim needs, and then the statements hold.
 hardware     the time was taken on hardware of the kind that is here; the shorter time is above 4/5 of the longer.
 
+By fewer than five recorded seeds neither a range nor a statement about runs is decided: the claim is not tested.
+
 Test images are not drawn anew in any of them: the report was tested on the very images that are used here, so their
 choice cannot part the two figures. It matters where something is said of new digits (chapter 8).
 """

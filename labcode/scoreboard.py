@@ -82,8 +82,8 @@ def publish(judgements, dataset_name, seed):
     (of the runs recorded on all of MNIST, where this data set cannot answer; else null). ``expected`` is null or says
     what ``seeds`` many recorded runs lead one to expect. Of numbers, ``reproduced`` and ``possible``: the ranges
     [low, high] of the verdict (19 in 20 runs) and of the check on the build (999 in 1,000); each end is a list where
-    the measured value is one. Of statements, ``shown_by``: how many of the runs show each, by statement. Accuracies are
-    in [0, 1], times in s.
+    the measured value is one; of an accuracy and its loss the accuracy's decides. Of statements, ``shown_by``: how many
+    of the runs show each, by statement, of those that a record can say. Accuracies are in [0, 1], times in s.
     """
     content = {"dataset": dataset_name, "seed": seed, "provenance": provenance.here()}
     content["claims"] = [_entry(judgement) for judgement in judgements]
@@ -100,10 +100,10 @@ def _entry(judgement):
 
 def _expectation(judgement):
     recorded, measured = judgement.recorded, judgement.measured
-    if len(recorded) and isinstance(measured, dict):
-        return {"seeds": len(recorded), "shown_by": _shown_by(measured, recorded)}
     if len(recorded) < rules.FEWEST:
         return None
+    if isinstance(measured, dict):
+        return {"seeds": len(recorded), "shown_by": _shown_by(measured, recorded)}
     ranges = {
         "reproduced": rules.verdict_range(recorded, judgement.claim["unit"]),
         "possible": rules.check_range(recorded, judgement.claim["unit"]),

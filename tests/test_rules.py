@@ -1,6 +1,7 @@
 """Each rule gives each verdict that it can give, of sabotaged measurements and records: none always says yes.
 
-What is recorded is made up here; intervals are computed by hand, with Student's t from a printed table.
+What is recorded is made up here; intervals are computed by hand, with Student's t from a printed table, of accuracies
+on the log-odds, of losses on the logarithm.
 """
 
 import itertools
@@ -21,11 +22,10 @@ from labcode.rules import (
 )
 
 NOTHING = np.array([])
-SEEDS = np.array([0.968, 0.969, 0.970, 0.9695, 0.9685])  # mean 0.969, variance 0.625e-6
-T_975_4, T_9975_4 = 2.776, 5.598  # Student's t with 4 degrees of freedom: of 95 %, and of 95 % shared by ten
-FURTHER = np.sqrt(0.625e-6 * (1 + 1 / 5))  # the standard error of one further value
-REACH, SHARED_REACH = T_975_4 * FURTHER, T_9975_4 * FURTHER
-A_BIT = 1e-6  # more than the table's t is rounded by, times that
+SEEDS = np.array([0.968, 0.969, 0.970, 0.9695, 0.9685])
+T_95, T_95_BY_10 = 2.776, 5.598  # Student's t with 4 degrees of freedom: of 95 %, and of 95 % shared by ten
+T_999, T_999_BY_2, T_999_BY_10 = 8.610, 10.306, 15.544  # of 99.9 %, and shared
+A_BIT = 3e-6  # more than what the table's rounding of t moves an edge by
 
 FACT = {"reported": [101770, 101772], "unit": "list"}
 NUMBER = {"reported": 0.9689, "unit": "percent"}
@@ -64,7 +64,7 @@ CASES = {
     ("exact", NOT_REPRODUCED): [(FACT, [101770, 101771], NOTHING), (FACT, [101770], NOTHING), (FACT, None, NOTHING)],
     ("range", REPRODUCED): [(NUMBER, measured, SEEDS) for measured in (0.9690, 0.1, None)],
     ("range", NOT_REPRODUCED): [(NUMBER, measured, SEEDS + 0.01) for measured in (0.9689, 0.979, None)],
-    ("range", UNTESTED): [(NUMBER, 0.9689, NOTHING), (NUMBER, 0.9689, SEEDS[:1])],
+    ("range", UNTESTED): [(NUMBER, 0.9689, seeds) for seeds in (NOTHING, SEEDS[:1], SEEDS[:2], SEEDS[:4])],
     ("holds", REPRODUCED): either_way({}, *YES),
     ("holds", NOT_REPRODUCED): either_way({}, *NO) + either_way({}, (False, False), (0, 5)),
     ("measures", REPRODUCED): either_way({}, *YES),
@@ -139,35 +139,95 @@ def range_verdict(reported, recorded, unit):
     return RULES["range"].judge({"reported": reported, "unit": unit}, None, recorded)
 
 
+def odds(accuracies):
+    return np.log(accuracies / (1 - accuracies))
+
+
+def of_odds(logarithms):
+    return 1 / (1 + np.exp(-logarithms))
+
+
+SCALES = {"percent": (odds, of_odds), "nats": (np.log, np.exp), "pp": (np.asarray, np.asarray)}  # there and back
+
+
+def edges(recorded, t, unit):
+    """The edges of the interval of one further value, by hand: the mean and t times the error, on the unit's scale."""
+    there, back = SCALES[unit]
+    values = there(recorded)
+    reach = t * np.sqrt(((values - values.mean()) ** 2).sum() / 4 * (1 + 1 / 5))
+    return back(values.mean() - reach), back(values.mean() + reach)
+
+
 @pytest.mark.parametrize("unit", ["percent", "pp"])
-@pytest.mark.parametrize("side", [-1, 1])
-def test_one_number_is_reproduced_up_to_the_edges_of_its_interval(unit, side):
-    assert range_verdict(0.969 + side * (REACH - A_BIT), SEEDS, unit) == REPRODUCED
-    assert range_verdict(0.969 + side * (REACH + A_BIT), SEEDS, unit) == NOT_REPRODUCED
+@pytest.mark.parametrize("recorded", [SEEDS, SEEDS - 0.5, (SEEDS - 0.9) / 3], ids=["high", "middle", "low"])
+def test_one_number_is_reproduced_up_to_the_edges_of_its_interval(unit, recorded):
+    low, high = edges(recorded, T_95, unit)
+    for inside, outside in ((low + A_BIT, low - A_BIT), (high - A_BIT, high + A_BIT)):
+        assert range_verdict(inside, recorded, unit) == REPRODUCED
+        assert range_verdict(outside, recorded, unit) == NOT_REPRODUCED
 
 
-def off_by(reach, side, count, at):
-    """So many values in the middle of what is recorded, one of them that far off; and what is recorded, (5, count)."""
-    values = np.linspace(0, 0.9, count) + 0.969
-    values[at] += side * reach
-    return list(values), SEEDS[:, np.newaxis] + np.linspace(0, 0.9, count)
+LOG = np.column_stack([SEEDS - off for off in (0.2, 0.1, 0.05, 0.02, 0)] + [SEEDS - off for off in np.arange(5) / 5])
+OF_LOG = ["percent"] * 5 + ["nats"] * 5  # what its columns are
+
+
+@pytest.mark.parametrize("at", range(10))
+def test_each_of_the_ten_numbers_of_a_log_must_lie_within_its_edges(at):
+    low, high = edges(LOG[:, at], T_95_BY_10, OF_LOG[at])
+    ends = ((low + A_BIT, REPRODUCED), (low - A_BIT, NOT_REPRODUCED))
+    for value, verdict in (*ends, (high - A_BIT, REPRODUCED), (high + A_BIT, NOT_REPRODUCED)):
+        reported = LOG.mean(axis=0)
+        reported[at] = value
+        assert range_verdict(list(reported), LOG, "log") == verdict
+
+
+@pytest.mark.parametrize("loss", [0, 0.069, 99], ids=["too low", "expected", "too high"])
+def test_of_an_accuracy_and_its_loss_the_accuracy_decides_alone(loss):
+    recorded = np.column_stack([SEEDS, SEEDS - 0.9])
+    low, high = edges(SEEDS, T_95, "percent")
+    for inside, outside in ((low + A_BIT, low - A_BIT), (high - A_BIT, high + A_BIT)):
+        assert range_verdict([inside, loss], recorded, "test") == REPRODUCED
+        assert range_verdict([outside, loss], recorded, "test") == NOT_REPRODUCED
 
 
 @pytest.mark.parametrize(
-    ("unit", "count", "reach"), [("test", 2, REACH), ("log", 10, SHARED_REACH)], ids=["each its own", "shared by ten"]
+    ("unit", "recorded", "verdict_t", "check_t", "of_columns"),
+    [
+        ("percent", SEEDS, T_95, T_999, ["percent"]),
+        ("nats", SEEDS, T_95, T_999, ["nats"]),
+        ("pp", SEEDS, T_95, T_999, ["pp"]),
+        ("test", LOG[:, [4, 9]], T_95, T_999_BY_2, ["percent", "nats"]),
+        ("log", LOG, T_95_BY_10, T_999_BY_10, OF_LOG),
+    ],
 )
-@pytest.mark.parametrize("side", [-1, 1])
-def test_each_of_several_numbers_must_lie_within_its_edges(unit, count, reach, side):
-    for at in range(count):
-        assert range_verdict(*off_by(reach - A_BIT, side, count, at), unit) == REPRODUCED
-        assert range_verdict(*off_by(reach + A_BIT, side, count, at), unit) == NOT_REPRODUCED
+def test_the_check_on_a_build_is_wider_than_the_verdict_and_shared(unit, recorded, verdict_t, check_t, of_columns):
+    columns = list(zip(recorded.reshape(5, -1).T, of_columns, strict=True))
+    for interval, t in ((rules.verdict_range, verdict_t), (rules.check_range, check_t)):
+        low, high = interval(recorded, unit)
+        by_hand = np.array([edges(column, t, kind) for column, kind in columns])
+        assert np.shape(low) == np.shape(high) == recorded[0].shape
+        assert np.column_stack([low, high]).reshape(-1, 2) == pytest.approx(by_hand, abs=A_BIT)
 
 
-def test_the_check_on_a_build_is_wider_than_the_verdict_and_shared():
-    t_9995_4, t_99975_4 = 8.610, 10.306  # of 99.9 %, and of 99.9 % shared by two
-    for recorded, t in ((SEEDS, t_9995_4), (SEEDS[:, np.newaxis] + [0, 0.1], t_99975_4)):
-        low, high = rules.check_range(recorded)
-        assert high - low == pytest.approx(np.full(recorded[0].shape, 2 * t * FURTHER), abs=A_BIT)
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        [0.999, 1.0, 0.9995, 0.9999, 1.0],
+        [0.001, 0.0, 0.0005, 0.002, 0.0],
+        [0.0, 1.0, 0.0, 1.0, 0.5],
+        [0.1, 0.97, 0.96, 0.95, 0.97],
+        [1.0] * 5,
+    ],
+)
+def test_no_range_leaves_what_accuracies_and_losses_can_be(recorded):
+    recorded = np.array(recorded)
+    for unit, count in (("percent", 1), ("test", 2), ("log", 10)):
+        of_unit = np.column_stack([recorded] * count) if count > 1 else recorded
+        for interval in (rules.verdict_range, rules.check_range):
+            low, high = (np.atleast_1d(end) for end in interval(of_unit, unit))
+            accuracies = len(low) // 2 or 1
+            assert np.all((low >= 0) & (low <= high) & np.isfinite(high))
+            assert np.all(high[:accuracies] <= 1)
 
 
 def test_a_value_on_an_edge_is_within():
@@ -200,6 +260,22 @@ def test_each_statement_has_a_majority_of_its_own():
     in_turn = np.array([[True, True, False], [False, True, True], [True, False, True]])
     assert RULES["holds"].judge({}, statements(False, False, False), in_turn) == REPRODUCED
     assert RULES["holds"].judge({}, statements(True, True, True), ~in_turn) == NOT_REPRODUCED
+
+
+@pytest.mark.parametrize(
+    ("shown_by", "here", "verdict"),
+    [
+        (3, statements(False, True), REPRODUCED),
+        (3, statements(True, False), OVERCLAIMED),
+        (3, {}, REPRODUCED),
+        (2, statements(True, True), OVERCLAIMED),
+        (2, statements(True, False), NOT_REPRODUCED),
+        (2, {}, NOT_REPRODUCED),
+    ],
+)
+def test_what_no_record_can_say_this_builds_run_says_and_where_there_is_none_nobody(shown_by, here, verdict):
+    recorded = np.column_stack([in_runs(shown_by, of=5), np.full(5, np.nan)])
+    assert RULES["measures"].judge({}, here, recorded) == verdict
 
 
 # What the report says of its own numbers

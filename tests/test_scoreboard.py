@@ -461,7 +461,7 @@ def test_chapter_8_with_too_few_seeds_names_the_commands_and_invents_no_number(s
             assert result.success and not captured.stderr, f"{cell.source}\n{captured.stdout}{captured.stderr}"
             shown.append(captured.stdout)
             for output in captured.outputs:
-                shown += [output.data.get("text/markdown", output.data["text/plain"]), str(output.metadata)]
+                shown += [output.data.get("text/markdown") or str(output.data), str(output.metadata)]
             shown.append(str(shell.display_formatter.format(result.result)))
     text = "\n".join(shown)
     for recipe in ("fc", "cnn", "fc-slow"):

@@ -176,7 +176,8 @@ def start_study(processes, *options):
     """The command line in a process of its own, with a process group of its own as a terminal gives it."""
     command = [sys.executable, "-c", MAIN, str(records.RESULTS), "mnist-5k", *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    processes.append(subprocess.Popen(command, start_new_session=True, **pipes))
+    heed_interrupt = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored where tests run with &
+    processes.append(subprocess.Popen(command, start_new_session=True, preexec_fn=heed_interrupt, **pipes))
     return processes[-1]
 
 

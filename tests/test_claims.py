@@ -454,6 +454,7 @@ def outside(unit, values):
 
 
 def test_the_ranges_hold_each_recorded_value_as_often_as_they_say(reported):
+    """Of n values a share of 5 % or 0.1 % lies outside, within what a binomial gives in 99 of 100 draws."""
     ranged = {claim["measurement"]: claim["unit"] for claim in reported.values() if claim["rule"] == "range"}
     counts = []
     for name, dataset_name in itertools.product(ranged, data.NAMES):
@@ -462,7 +463,7 @@ def test_the_ranges_hold_each_recorded_value_as_often_as_they_say(reported):
         print(f"{name} on {dataset_name}: of {len(values)} values {counts[-1][1:]} outside")
         for level, found in zip((rules.VERDICT_LEVEL, rules.CHECK_LEVEL), counts[-1][1:], strict=True):
             assert found <= stats.binom.ppf(0.99, len(values), 1 - level), (name, dataset_name, level)
-    total, *found = np.sum(counts, axis=0)
+    total, *found = np.sum(counts, axis=0).tolist()
     print(f"in all: of {total} values {found} outside")
     for level, outside_all in zip((rules.VERDICT_LEVEL, rules.CHECK_LEVEL), found, strict=True):
         low, high = stats.binom.ppf([0.01, 0.99], total, 1 - level)

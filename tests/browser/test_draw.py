@@ -127,6 +127,11 @@ def test_a_drawing_is_prepared_as_the_digits_of_the_data_set_are(name, digits):
             assert int(at) == 14 or {0, 27} & set(ink), "or as near as the edge lets it"
 
 
+def settle(page):
+    """Let the page show what was done on it: it does so in the next frame, however slow the machine is."""
+    page.evaluate("() => new Promise((shown) => requestAnimationFrame(() => requestAnimationFrame(shown)))")
+
+
 def points_on(paper):
     """The seven's strokes in the window's coordinates: a list of (x, y) for each stroke."""
     paper.scroll_into_view_if_needed()
@@ -162,6 +167,7 @@ def draw_with_keys(page, paper):
     keys = ["ArrowUp"] * 8 + ["ArrowLeft"] * 6 + ["Space"] + ["ArrowRight"] * 12 + ["Space", "Space"]
     for key in keys + ["ArrowDown", "ArrowLeft", "ArrowDown"] * 6 + ["Space"]:
         paper.press(key)
+    settle(page)
     assert page.locator("#draw-place").inner_text() == "Pen up, row 19, column 15."
 
 
@@ -278,7 +284,7 @@ def test_everything_follows_the_pen_while_it_is_down(drawing):
     everything = f"[{', '.join(f'{PAINTED}({name!r}).join()' for name in names)}]"
 
     def look():
-        drawing.wait_for_timeout(100)  # a few frames of the screen
+        settle(drawing)
         cards, table = shown(drawing)
         return [*drawing.evaluate(everything), cards, table]
 
@@ -324,7 +330,7 @@ def test_the_pen_s_place_is_never_stale(drawing):
     said, place, paper = (drawing.locator(f"#draw-{name}") for name in ("said", "place", "paper"))
 
     def text_of(locator, expected):
-        drawing.wait_for_timeout(100)
+        settle(drawing)
         assert locator.inner_text() == expected
 
     def pen_down():
@@ -362,7 +368,7 @@ def test_undo_takes_back_a_digit_and_a_clearing_too(drawing):
     def pictures_after(*actions):
         for act in actions:
             act()
-            drawing.wait_for_timeout(100)
+            settle(drawing)
             pressed = buttons.evaluate_all("all => all.map((each) => each.getAttribute('aria-pressed'))")
             yield drawing.evaluate(SEEN), [i for i, state in enumerate(pressed) if state == "true"]
 

@@ -175,11 +175,12 @@ def checks(measured, dataset, seed=0):
     """What this build measured beside what is expected here, as a Markdown table.
 
     Args:
-        measured: (description, unit, key of ``measurements.RANGED``) of each row.
+        measured: (description, key of ``measurements.RANGED``) of each row.
         dataset, seed: what the Runs are found or trained with.
     """
     rows = ["| | measured | expected here |", "|---|---|---|"]
-    for description, unit, measurement in measured:
+    for description, measurement in measured:
+        unit = measurements.UNITS[measurement]
         value, recorded, inside = claims.compare(measurement, dataset, seed)
         rows.append(f"| {description} | {_value(value, unit, '≈ ')} | {_ranges(unit, recorded, inside)} |")
     return Markdown("\n".join(rows))

@@ -190,7 +190,7 @@ def test_the_table_has_a_row_for_each_claim_and_marks_every_number_that_moves(ju
 
 
 def test_checks_hold_what_was_measured_beside_what_is_expected(digits):
-    row = scoreboard.checks([("FC's test accuracy", "percent", "fc_test_accuracy")], digits).data.splitlines()[2]
+    row = scoreboard.checks([("FC's test accuracy", "fc_test_accuracy")], digits).data.splitlines()[2]
     to = r"[\d.]+ % to [\d.]+ %"
     expected = rf"\| FC's test accuracy \| ≈ [\d.]+ % \| {to}, at the utmost {to} \(\d+ seeds\) ✓ inside \|"
     assert re.fullmatch(expected, row)

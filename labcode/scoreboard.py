@@ -18,7 +18,9 @@ from IPython.display import Markdown, display
 from labcode import claims, data, measurements, provenance, rules
 from labcode.publish import file as publish_file
 
-TOO_FEW = "no study recorded: `make study` makes one (`make study DATASET=mnist` for all of MNIST)"
+TOO_FEW = (
+    f"fewer than {rules.FEWEST} seeds recorded: `make study` records ten (`make study DATASET=mnist` on all of MNIST)"
+)
 MARKS = {True: "✓ inside", False: "✗ outside"}
 
 
@@ -157,7 +159,7 @@ def study_note(found, dataset_name):
     for name, of_recipe in found.items():
         command = f"`python -m labcode.study {dataset_name} --recipes {name} --seeds 30`"
         if len(of_recipe) < rules.FEWEST:
-            notes.append(f"Of `{name}` on {dataset_name} no study is recorded: {command} makes one.")
+            notes.append(f"Of `{name}` on {dataset_name} {len(of_recipe)} seeds are recorded: {command} makes it 30.")
         else:
             made = "; and ".join(f"{count} of them {how}" for how, count in _how_made(of_recipe).items())
             made = made.removeprefix(f"{len(of_recipe)} of them ")

@@ -386,7 +386,7 @@ def test_without_a_study_no_verdict_is_invented_and_the_table_names_the_command(
     table, content = published(undecided)
     check_schema(content)
     assert all(entry["expected"] is None and entry["measured"] is not None for entry in content["claims"])
-    assert table.count("no study recorded: `make study`") == len(undecided)
+    assert table.count("fewer than 5 seeds recorded: `make study`") == len(undecided)
     assert "inside" not in table and "outside" not in table
 
 
@@ -429,7 +429,7 @@ def test_the_note_names_a_command_that_the_study_accepts_where_too_little_is_rec
     too_little = found_records() | {"cnn": found_records()["cnn"][:count]}
     note = scoreboard.study_note(too_little, "mnist-5k").data
     (command,) = re.findall(r"`python -m labcode\.(study [^`]*)`", note)
-    assert "Of `cnn` on mnist-5k no study is recorded" in note and "Recorded of `fc`" in note
+    assert f"Of `cnn` on mnist-5k {count} seeds are recorded" in note and "Recorded of `fc`" in note
     asked = []
 
     def run(names, dataset_name, seeds, jobs, scheduler):

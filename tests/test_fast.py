@@ -1,0 +1,160 @@
+"""The fast way gives what Keras gives: the same gradients, the same steps, the same accuracy."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from labcode import data, fast, fitting, models
+from labcode.quiet import keras, tf
+
+NETWORKS = {"fc": fast.FC, "cnn": fast.REPORT_CNN}
+BATCH = 64
+LOSS = keras.losses.SparseCategoricalCrossentropy()
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return data.load("mnist-5k")
+
+
+@pytest.fixture(scope="module")
+def train_set(dataset):
+    return fast.as_bytes(dataset.train_images), dataset.train_labels
+
+
+@pytest.fixture(params=NETWORKS)
+def pair(request):
+    """A network, its weights as variables, and Keras's model with the same weights."""
+    model = fitting.new_model(request.param, 0)
+    return NETWORKS[request.param], [tf.Variable(each) for each in model.get_weights()], model
+
+
+def straight(steps, rate):
+    """What a compiled training takes: images in their order, one learning rate, nothing moved."""
+    order = np.arange(steps * BATCH).reshape(steps, BATCH)
+    return order, np.full(steps, rate, np.float32), np.zeros((steps, 2), np.int32)
+
+
+def largest_difference(one, other):
+    return max(np.abs(a - b).max() / np.abs(a).max() for a, b in zip(one, other, strict=True))
+
+
+def test_images_as_bytes_are_the_images(dataset, train_set):
+    assert train_set[0].dtype == np.uint8
+    np.testing.assert_array_equal(train_set[0].astype(np.float32) / 255, dataset.train_images)
+
+
+def test_shapes_and_multiply_adds_are_those_of_keras(pair):
+    network, weights, model = pair
+    assert network.shapes() == [tuple(each.shape) for each in weights]
+    assert sum(network.multiply_adds()) == models.multiply_adds(model)
+
+
+def test_an_unpooled_convolution_keeps_its_side_and_the_first_layer_s_inputs_need_no_gradient():
+    network = fast.Network(((4, 5, True), (8, 3, False)), hidden=16)
+    assert network.shapes()[2:5] == [(3, 3, 4, 8), (8,), (8 * 10 * 10, 16)]
+    counts = [24 * 24 * 25 * 4, 10 * 10 * 9 * 4 * 8, 800 * 16, 160]
+    assert network.multiply_adds() == counts
+    assert network.training_flop() == 2 * (3 * sum(counts) - counts[0])
+
+
+def test_answers_and_gradients_are_those_of_keras(pair, dataset, train_set):
+    network, weights, model = pair
+    images, labels = train_set
+    for start in (0, 1000, 2000):
+        batch = slice(start, start + BATCH)
+        with tf.GradientTape() as by_keras:
+            of_keras = LOSS(labels[batch], model(dataset.train_images[batch], training=True))
+        with tf.GradientTape() as by_fast:
+            of_each = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                labels[batch], fast.logits(network, weights, images[batch])
+            )
+            of_fast = tf.reduce_mean(of_each)
+        assert float(of_fast) == pytest.approx(float(of_keras), rel=1e-5)
+        gradients = by_keras.gradient(of_keras, model.trainable_variables), by_fast.gradient(of_fast, weights)
+        assert largest_difference(*gradients) < 1e-5
+
+
+@pytest.mark.parametrize("method", ["sgd", "adam"])
+def test_many_steps_are_those_of_keras_fit(method, dataset, train_set):
+    model, steps = fitting.new_model("fc", 0), 30
+    weights = [tf.Variable(each) for each in model.get_weights()]
+    optimizer, update, rate = {
+        "sgd": (keras.optimizers.SGD(0.1), fast.sgd(weights), 0.1),
+        "adam": (keras.optimizers.Adam(0.001), fast.adam(weights), 0.001),
+    }[method]
+    model.compile(optimizer, LOSS)
+    count = steps * BATCH
+    model.fit(dataset.train_images[:count], train_set[1][:count], batch_size=BATCH, shuffle=False, verbose=0)
+    order, rates, corners = straight(steps, rate)
+    rates = fast.corrected(rates).astype(np.float32) if method == "adam" else rates
+    losses = fast.make_train(fast.FC, weights, update, *train_set)(order, rates, corners).numpy()
+    assert losses.shape == (steps,) and losses[-5:].mean() < 0.7 * losses[:5].mean()
+    assert largest_difference(model.get_weights(), [each.numpy() for each in weights]) < 1e-4
+
+
+def test_bfloat16_answers_nearly_the_same(pair, train_set):
+    network, weights, _ = pair
+    exact, rough = (fast.logits(network, weights, train_set[0][:100], each) for each in ("float32", "bfloat16"))
+    assert rough.dtype == tf.float32
+    assert 0 < np.abs(exact - rough).max() < 0.05 * np.abs(exact).max()
+
+
+def test_a_batch_is_cut_out_of_its_frame_where_the_corners_say(train_set):
+    images, labels = train_set
+    weights = fast.initial_weights(fast.FC, 0)
+    train = fast.make_train(fast.FC, weights, fast.sgd(weights), images, labels, shift=2)
+    order, nothing = np.arange(BATCH)[np.newaxis], np.zeros(1, np.float32)
+    for corner in ((2, 2), (0, 4), (3, 1)):
+        moved = np.roll(
+            np.pad(images[:BATCH], ((0, 0), (2, 2), (2, 2), (0, 0))), (2 - corner[0], 2 - corner[1]), (1, 2)
+        )
+        answers = fast.logits(fast.FC, weights, moved[:, 2:-2, 2:-2])
+        expected = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels[:BATCH], answers))
+        (loss,) = train(order, nothing, np.array([corner], np.int32)).numpy()
+        assert loss == pytest.approx(float(expected), rel=1e-5), corner
+
+
+def test_dropout_silences_that_share_of_the_hidden_layer_and_only_where_it_is_asked_for(train_set):
+    weights = [*fast.initial_weights(fast.FC, 0)[:2], tf.ones((128, 10)), tf.zeros(10)]
+    whole = fast.logits(fast.FC, weights, train_set[0][:200]).numpy()
+    np.testing.assert_array_equal(whole, fast.logits(fast.FC, weights, train_set[0][:200]))
+    silenced = fast.logits(fast.FC, weights, train_set[0][:200], dropout=0.75).numpy()
+    assert silenced.mean() == pytest.approx(whole.mean(), rel=0.05) and np.abs(silenced / whole - 1).mean() > 0.1
+
+
+SPRINT = fast.Sprint(fast.Network(((8, 5, True),), hidden=32), batch_size=32, steps=150, learning_rate=0.01, shift=1)
+
+
+def test_each_epoch_of_a_sprint_is_a_permutation_of_its_own():
+    sprint = dataclasses.replace(SPRINT, steps=5, batch_size=8)
+    order = sprint.order(16, seed=0)
+    assert order.shape == (5, 8)
+    one, two = order[:2].ravel(), order[2:4].ravel()
+    assert sorted(one) == sorted(two) == list(range(16)) and list(one) != list(two)
+    assert list(one) != list(sprint.order(16, seed=1)[:2].ravel())
+
+
+def test_the_learning_rate_rises_and_falls_to_nothing():
+    rates = SPRINT.rates()
+    top = int(SPRINT.warm_up * SPRINT.steps)
+    assert rates[top] == SPRINT.learning_rate == rates.max() and rates[0] == pytest.approx(0.1 * rates.max())
+    assert (np.diff(rates[: top + 1]) > 0).all() and (np.diff(rates[top:]) < 0).all()
+    assert 0 < rates[-1] < 0.02 * rates.max()
+
+
+def test_a_sprint_learns_and_its_seed_decides_it(dataset, train_set):
+    test_set = fast.as_bytes(dataset.test_images), dataset.test_labels
+    keras.utils.set_random_seed(0)
+    results = [fast.run(SPRINT, train_set, test_set, seed) for seed in (0, 0, 1)]
+    accuracies = [accuracy for accuracy, _, _ in results]
+    assert min(accuracies) > 0.9 and accuracies[0] == accuracies[1] != accuracies[2]
+    assert all(seconds > 0 and tracing > 0 for _, seconds, tracing in results)
+
+
+@pytest.mark.parametrize("target", fast.SPRINTS)
+def test_the_sprints_networks_are_as_described(target):
+    sprint = fast.SPRINTS[target]
+    assert all(np.prod(shape) > 0 for shape in sprint.network.shapes())
+    assert (sprint.network == fast.REPORT_CNN) == ("report" in target)

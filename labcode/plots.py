@@ -1,20 +1,42 @@
 """The report's figures. Each function draws on the Axes it is given and returns them; ``show`` ends a figure.
 
-One colour means one thing throughout; the palette is made after Okabe and Ito's, which colour-blind readers can tell
-apart, and no meaning hangs on colour alone. The colours are of middle lightness, for the dark theme shows figures with
-their lightness turned round.
+One thing has one look throughout, and no meaning hangs on colour alone: from the table of looks every figure takes its
+colours and its second marks. The colours are made after Okabe and Ito's, which colour-blind readers can tell apart, and
+of middle lightness, for the dark theme shows figures with their lightness turned round.
 """
+
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.core.pylabtools import print_figure
 from IPython.display import display
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.legend_handler import HandlerTuple
 from matplotlib.ticker import PercentFormatter
 
-TRAIN, TEST = "#009E73", "#CC79A7"
-FC, CNN = "#BF7A00", "#5540C8"
-RIGHT, WRONG = "#0072B2", "#D55E00"
-REPORTED, NEUTRAL = "#000000", "#777777"
+
+class Look(NamedTuple):
+    """How one thing is drawn: its name in a legend, its colour, and the second mark of its points, lines and areas."""
+
+    name: str
+    colour: str
+    marker: str  # of predictions, the sign in a title
+    dash: str = "-"
+    hatch: str = ""
+
+
+NEUTRAL = "#777777"  # of what has no meaning of its own
+TRAIN = Look("training images", "#009E73", "o")
+TEST = Look("test images", "#CC79A7", "s", "--", "///")
+FC = Look("FC", "#BF7A00", "^", "-.", "///")
+CNN = Look("CNN", "#5540C8", "v")
+RIGHT = Look("right", "#0072B2", "✓")
+WRONG = Look("wrong", "#D55E00", "✗")
+REPORTED = Look("the report", "#000000", "x", ":")
+FC_SLOW = Look("learning rate 0.01", NEUTRAL, "P", "--")
+TEST_DROPOUT = Look("1,000 images, dropout", TEST.colour, "X", "-.")  # test images once more, after a remedy
+TEST_MORE = Look("4,000 images", TEST.colour, "*")
 WIDTH = 5  # inches of every figure, so that its text can still be read where it is 330 pixels wide, on a phone
 
 plt.rcParams.update(
@@ -53,16 +75,17 @@ def show(figure, name, caption, alt):
     plt.close(figure)
 
 
-def picture(ax, pixels, title="", colours="gray_r", limit=None):
-    """Draw pixels (height, width) or (height, width, 1) as a picture without axes.
+def picture(ax, pixels, title="", lowest=0, limit=None):
+    """Draw pixels (height, width) or (height, width, 1) as a picture without axes, digits black on white.
 
     Args:
-        colours: a matplotlib colour map; the default draws digits black on white.
-        limit: the value that is drawn darkest; for a map of two colours, also the negative of the lightest.
+        lowest: the value that is drawn as paper, white; one below 0 gets a frame, for paper does not show its edge.
+        limit: the value that is drawn as ink, black; by default the largest.
     """
-    lowest = 0 if colours == "gray_r" else -limit if limit else None
-    ax.imshow(np.reshape(pixels, pixels.shape[:2]), cmap=colours, vmin=lowest, vmax=limit, interpolation="nearest")
+    ax.imshow(np.reshape(pixels, pixels.shape[:2]), cmap="gray_r", vmin=lowest, vmax=limit, interpolation="nearest")
     ax.set_axis_off()
+    if lowest < 0:
+        ax.add_patch(plt.Rectangle((0, 0), 1, 1, transform=ax.transAxes, fill=False, color=NEUTRAL, linewidth=1.5))
     if title:
         ax.set_title(title, fontsize=9)
     return ax
@@ -78,30 +101,30 @@ def pictures(axes, many, titles=None, **options):
     return axes
 
 
-def class_balance(ax, labels, name, colour, offset):
-    """Draw the share of each digit among labels (n,) as bars, moved sideways by ``offset`` bar widths."""
-    shares = np.bincount(labels, minlength=10) / len(labels)
-    ax.bar(np.arange(10) + 0.4 * offset, shares, 0.4, label=name, color=colour, hatch="" if offset < 0 else "///")
-    ax.set(xlabel="digit", ylabel="share of the images", xticks=range(10))
+def class_balance(ax, train_labels, test_labels):
+    """Draw the share of each digit among training and among test labels, (n,) each, as bars side by side."""
+    shares = [np.bincount(labels, minlength=10) / len(labels) for labels in (train_labels, test_labels)]
+    grouped_bars(ax, range(10), (TRAIN, TEST), shares)
+    ax.set(xlabel="digit", ylabel="share of the images")
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return ax
 
 
-def accuracy_curve(ax, accuracies, name, colour, marker="o", style="-"):
-    """Draw an accuracy in [0, 1] after each epoch, (epochs,), in percent."""
-    return _curve(ax, 100 * np.asarray(accuracies), name, colour, marker, style, "accuracy in %")
+def accuracy_curve(ax, accuracies, look, label=None):
+    """Draw an accuracy in [0, 1] after each epoch, (epochs,), in percent; its label is by default its look's name."""
+    return _curve(ax, 100 * np.asarray(accuracies), look, label, "accuracy in %")
 
 
-def loss_curve(ax, losses, name, colour, marker="o", style="-"):
-    """Draw a loss after each epoch, (epochs,), in nats."""
-    return _curve(ax, losses, name, colour, marker, style, "loss in nats")
+def loss_curve(ax, losses, look, label=None):
+    """Draw a loss after each epoch, (epochs,), in nats; its label is by default its look's name."""
+    return _curve(ax, losses, look, label, "loss in nats")
 
 
-def _curve(ax, values, name, colour, marker, style, unit):
+def _curve(ax, values, look, label, unit):
     epochs = np.arange(1, len(values) + 1)
-    marker = marker if len(values) <= 10 else ""  # many markers hide the line
-    ax.plot(epochs, values, label=name, color=colour, marker=marker, linestyle=style)
+    label, every = look.name if label is None else label, max(1, len(values) // 8)  # many markers hide the line
+    ax.plot(epochs, values, label=label, color=look.colour, marker=look.marker, linestyle=look.dash, markevery=every)
     ax.set(xlabel="epoch", ylabel=unit)
     if len(values) <= 10:
         ax.set_xticks(epochs)
@@ -111,60 +134,54 @@ def _curve(ax, values, name, colour, marker, style, unit):
 
 def train_and_test_curves(axes, history):
     """Draw loss and accuracy, on two Axes, after each epoch on training and test images, from a Run's history."""
-    for key, name, colour, marker, style in (
-        ("train", "training images", TRAIN, "o", "-"),
-        ("val", "test images", TEST, "s", "--"),
-    ):
-        loss_curve(axes[0], history[f"{key}_loss"], name, colour, marker, style)
-        accuracy_curve(axes[1], history[f"{key}_accuracy"], name, colour, marker, style)
+    for key, look in (("train", TRAIN), ("val", TEST)):
+        loss_curve(axes[0], history[f"{key}_loss"], look)
+        accuracy_curve(axes[1], history[f"{key}_accuracy"], look)
     return axes
 
 
 def step_losses(ax, losses, smoothed):
-    """Draw the loss of every step (steps,) on a logarithmic axis, raw and smoothed."""
+    """Draw the loss of every step (steps,), on its training images, on a logarithmic axis, raw and smoothed."""
     steps = np.arange(1, len(losses) + 1)
     ax.semilogy(steps, losses, color=NEUTRAL, alpha=0.4, linewidth=0.5, label="each batch")
-    ax.semilogy(steps, smoothed, color=CNN, linewidth=1.8, label="smoothed")
+    ax.semilogy(steps, smoothed, color=TRAIN.colour, linestyle=TRAIN.dash, linewidth=1.8, label="smoothed")
     ax.set(xlabel="step", ylabel="loss in nats, logarithmic")
     ax.legend()
     return ax
 
 
 def prediction(picture_ax, bars_ax, image, probabilities, label):
-    """Draw an image beside its ten probabilities (10,); right in blue with ✓, wrong in orange with ✗."""
+    """Draw an image beside its ten probabilities (10,), in percent; right in blue with ✓, wrong in orange with ✗."""
     predicted = int(probabilities.argmax())
-    right = predicted == label
-    colour = RIGHT if right else WRONG
+    look = RIGHT if predicted == label else WRONG
     picture(picture_ax, image)
-    mark = "✓" if right else f"✗ ({label})"
-    picture_ax.set_title(f"{predicted} {100 * probabilities[predicted]:.0f} % {mark}", color=colour, fontsize=9)
-    bars = bars_ax.bar(range(10), probabilities, color=NEUTRAL)
-    bars[predicted].set_color(colour)
-    bars_ax.set(xticks=range(10), yticks=[], ylim=(0, 1))
+    mark = look.marker if look is RIGHT else f"{look.marker} ({label})"
+    picture_ax.set_title(f"{predicted} {100 * probabilities[predicted]:.0f} % {mark}", color=look.colour, fontsize=9)
+    bars = bars_ax.bar(range(10), 100 * probabilities, color=NEUTRAL)
+    bars[predicted].set_color(look.colour)
+    bars_ax.set(xticks=range(10), yticks=(0, 50, 100), ylim=(0, 100))
     bars_ax.tick_params(labelsize=6, length=0)
-    bars_ax.grid(False)
     return picture_ax, bars_ax
 
 
 def confusion(ax, matrix):
     """Draw a confusion matrix (10, 10); the colours show the errors alone, for the diagonal would outshine them."""
     errors = np.where(np.eye(10, dtype=bool), 0, matrix)
-    ax.imshow(errors, cmap="Oranges", vmin=0, vmax=max(1, errors.max()))
+    colours = LinearSegmentedColormap.from_list("errors", ["white", WRONG.colour])
+    ax.imshow(errors, cmap=colours, vmin=0, vmax=max(1, errors.max()))
     for row, column in np.ndindex(10, 10):
         if matrix[row, column]:
-            on_dark = errors[row, column] > 0.6 * errors.max()
-            ax.text(
-                column, row, matrix[row, column], ha="center", va="center", fontsize=8, color="w" if on_dark else "k"
-            )
+            ax.text(column, row, matrix[row, column], ha="center", va="center", fontsize=8)
     ax.set(xlabel="predicted digit", ylabel="true digit", xticks=range(10), yticks=range(10))
     ax.grid(False)
     return ax
 
 
-def confidence(ax, confidences, name, colour, filled):
-    """Draw how often predictions have which confidence (n,), as shares of all n; as bars, or only their outline."""
+def confidence(ax, confidences, look):
+    """Draw how often predictions have which confidence (n,), as shares of all n; only wrong ones' area is filled."""
     shares, edges = np.histogram(confidences, np.linspace(0, 1, 21))
-    ax.stairs(shares / max(1, len(confidences)), edges, fill=filled, color=colour, linewidth=2, label=name)
+    label, filled = f"{look.name} ({len(confidences)} images)", look is WRONG
+    ax.stairs(shares / max(1, len(confidences)), edges, fill=filled, color=look.colour, linewidth=2, label=label)
     ax.set(xlabel="confidence (the largest of the ten probabilities)", ylabel="share", xlim=(0, 1), ylim=(0, 1))
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
@@ -172,12 +189,12 @@ def confidence(ax, confidences, name, colour, filled):
     return ax
 
 
-def grouped_bars(ax, groups, names, values, colours):
-    """Draw values (names, groups) as bars side by side in each group."""
-    width = 0.8 / len(names)
-    for i, (name, row, colour) in enumerate(zip(names, values, colours, strict=True)):
-        at = np.arange(len(groups)) + (i - (len(names) - 1) / 2) * width
-        ax.bar(at, row, width, label=name, color=colour, hatch="///" if i % 2 else "")
+def grouped_bars(ax, groups, looks, values):
+    """Draw values (looks, groups) as bars side by side in each group."""
+    width = 0.8 / len(looks)
+    for i, (look, row) in enumerate(zip(looks, values, strict=True)):
+        at = np.arange(len(groups)) + (i - (len(looks) - 1) / 2) * width
+        ax.bar(at, row, width, label=look.name, color=look.colour, hatch=look.hatch)
     ax.set_xticks(range(len(groups)), groups)
     ax.legend()
     return ax
@@ -187,27 +204,37 @@ def seeds(ax, rows, unit):
     """Draw one dot a seed, a row for each recipe, with what was reported and what this build measured.
 
     Args:
-        rows: (name, colour, values of the seeds (n,), this build's value, reported value or None) of each row.
+        rows: (look, values of the seeds (n,), this build's value, reported value or None) of each row.
         unit: of the values; the label of the axis.
     """
-    for place, (_, colour, values, here, reported) in enumerate(rows):
+    for place, (look, values, here, reported) in enumerate(rows):
         spread = 0.25 * np.random.default_rng(0).uniform(-1, 1, len(values))  # sideways, so that dots do not hide dots
-        ax.scatter(values, place + spread, s=18, color=colour, alpha=0.6, linewidth=0)
-        ax.plot(here, place, marker="D", color=colour, markeredgecolor="k", linestyle="")
+        ax.scatter(values, place + spread, s=18, color=look.colour, marker=look.marker, alpha=0.6, linewidth=0)
+        this_build(ax, here, place, look)
         if reported is not None:
-            ax.plot([reported] * 2, [place - 0.4, place + 0.4], color=REPORTED)
-    ax.set(xlabel=unit, yticks=range(len(rows)), yticklabels=[row[0] for row in rows], ylim=(-0.6, len(rows) - 0.4))
-    handles = [
-        plt.Line2D([], [], marker="o", color=NEUTRAL, linestyle="", label="recorded seeds"),
-        plt.Line2D([], [], marker="D", color="w", markeredgecolor="k", linestyle="", label="this build"),
-        plt.Line2D([], [], color=REPORTED, label="the report"),
-    ]
-    reported = any(row[4] is not None for row in rows)
-    ax.legend(handles=handles if reported else handles[:2], loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=3)
+            ax.plot([reported] * 2, [place - 0.4, place + 0.4], color=REPORTED.colour, linestyle=REPORTED.dash)
+    names = [look.name for look, *_ in rows]
+    ax.set(xlabel=unit, yticks=range(len(rows)), yticklabels=names, ylim=(-0.6, len(rows) - 0.4))
+    seeds_of = tuple(plt.Line2D([], [], marker=look.marker, color=look.colour, linestyle="") for look, *_ in rows)
+    handles = {
+        "recorded seeds": seeds_of,
+        "this build": plt.Line2D([], [], marker="D", color="w", markeredgecolor="k", linestyle=""),
+        REPORTED.name: plt.Line2D([], [], color=REPORTED.colour, linestyle=REPORTED.dash),
+    }
+    if all(reported is None for *_, reported in rows):
+        del handles[REPORTED.name]
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1.2), "ncols": 3}
+    ax.legend(handles.values(), handles, handler_map={tuple: HandlerTuple(None)}, **place)
     return ax
 
 
-def reliability_diagram(ax, confidences, accuracies, name, colour, marker):
+def this_build(ax, x, y, look):
+    """Draw one value of this build among recorded ones of the same look."""
+    ax.plot(x, y, marker="D", color=look.colour, markeredgecolor="k", linestyle="", zorder=3)
+    return ax
+
+
+def reliability_diagram(ax, confidences, accuracies, look):
     """Draw the accuracy in each bin minus its mean confidence, (bins,) each, in pp; below zero confidence is too high.
 
     The bins stand side by side, from the least sure to the surest: over their confidence most of them would hide each
@@ -215,7 +242,8 @@ def reliability_diagram(ax, confidences, accuracies, name, colour, marker):
     """
     bins = np.arange(1, len(confidences) + 1)
     ax.axhline(0, color=NEUTRAL, linestyle=":", linewidth=1)
-    ax.plot(bins, 100 * (np.asarray(accuracies) - confidences), color=colour, marker=marker, label=name)
+    above = 100 * (np.asarray(accuracies) - confidences)
+    ax.plot(bins, above, color=look.colour, marker=look.marker, linestyle=look.dash, label=look.name)
     ax.set(xlabel="bin, from the least sure predictions to the surest", ylabel="accuracy minus confidence in pp")
     ax.set_xticks(bins)
     ax.legend()

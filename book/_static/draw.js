@@ -1,7 +1,8 @@
 /* The page on which a reader draws a digit and both networks answer: chapter 10.
 
    It fills the element `draw`, which names the checksum of this build's weights. The drawing is a list of strokes, or
-   else one of the test digits; all that is shown follows from it, once in a frame of the screen at most. */
+   else one of the test digits; all that is shown follows from it, once in a frame of the screen at most. The weights are
+   read when the drawing area comes into sight or is used, for that takes a phone half a second. */
 "use strict";
 (() => {
   const CELLS = 28; // of the grid on which the arrow keys move
@@ -56,31 +57,35 @@
   let build = null; // networks, digits and maps
 
   function start() {
+    root.innerHTML = TEMPLATE;
+    find("tbody").innerHTML = Array.from({ length: 10 }, (_, digit) => row(digit)).join("");
+    find("#draw-undo").addEventListener("click", undo);
+    find("#draw-clear").addEventListener("click", clear);
+    const paper = find("#draw-paper");
+    followPointer(paper);
+    followKeys(paper);
+    const inSight = new IntersectionObserver((entries) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
+      inSight.disconnect();
+      schedule();
+    });
+    inSight.observe(paper);
+  }
+
+  /* Read the weights, and say whether that went well; if not, a message takes the place of all else. */
+  function load() {
     try {
       build = labcodeNetwork.load(window.labcodeWeights, Number(root.dataset.checksum.replace("≈", "")));
     } catch (error) {
       root.innerHTML = '<p class="draw-fault" role="alert"></p>';
       find("p").textContent = `The networks cannot answer here. ${error.message} Reload the page, or build it again.`;
-      return;
+      return false;
     }
-    root.innerHTML = TEMPLATE;
-    find("tbody").innerHTML = Array.from({ length: 10 }, (_, digit) => row(digit)).join("");
     build.digits.forEach(addDigit);
-    find("#draw-undo").addEventListener("click", undo);
-    find("#draw-clear").addEventListener("click", clear);
-    followPointer(find("#draw-paper"));
-    followKeys(find("#draw-paper"));
-    update();
-    new IntersectionObserver(warmUp).observe(find("#draw-paper"));
-  }
-
-  /* Once the drawing area is in sight, the forward pass is compiled, before anyone waits for an answer. */
-  function warmUp(entries, observer) {
-    if (!entries.some((entry) => entry.isIntersecting)) return;
-    observer.disconnect();
     for (const { image } of build.digits.slice(0, 4)) {
-      setTimeout(() => labcodeNetwork.forward(build.networks.cnn, image));
+      setTimeout(() => labcodeNetwork.forward(build.networks.cnn, image)); // compiled before anyone waits for an answer
     }
+    return true;
   }
 
   function row(digit) {
@@ -198,6 +203,7 @@
   }
 
   function update() {
+    if (!build && !load()) return; // and nothing is scheduled any more
     state.scheduled = false;
     const drawn = state.digit === null ? labcodeNetwork.prepare(state.strokes) : build.digits[state.digit].image;
     const image = drawn ?? new Float32Array(28 * 28); // the blocks answer to an empty picture too

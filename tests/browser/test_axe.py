@@ -26,6 +26,7 @@ def put_to_use(page):
         page.evaluate("document.querySelector('.mistakes tbody button:not(.empty)').click()")
         assert page.locator(".mistakes .viewer").is_visible()
     if page.locator("#draw").count():
+        page.locator("#draw-paper").scroll_into_view_if_needed()
         page.get_by_role("group", name="Test digits").get_by_role("button").first.click()
         page.wait_for_function("document.getElementById('draw-said').innerText.includes('labelled')")
 

@@ -78,11 +78,14 @@ def test_a_click_shows_each_digit_of_a_cell_with_both_answers(chapter, dataset, 
     assert f"1 of {len(members)}" in said(chapter)[0], "after the last comes the first"
 
 
-def test_colours_and_bars_show_the_counts_and_probabilities(chapter, dataset, probabilities):
+@pytest.mark.parametrize("forced", [False, True], ids=["the page's colours", "the reader's colours"])
+def test_colours_and_bars_show_the_counts_and_probabilities(forced, chapter, dataset, probabilities):
     colour = "(button) => getComputedStyle(button).backgroundColor"
     matrix = evaluation.confusion_matrix(dataset.test_labels, probabilities["CNN"].argmax(axis=1))
     true, guessed, members = most_confused(dataset, probabilities["CNN"])
     few = np.argwhere(matrix == 1)[0]
+    if forced:
+        chapter.emulate_media(forced_colors="active")
     cells = [(true, guessed), few, *np.argwhere(matrix == 0)[:2]]
     fullest, small, empty, also_empty = (cell(chapter, *place).evaluate(colour) for place in cells)
     assert len({fullest, small, empty}) == 3 and empty == also_empty
@@ -90,7 +93,8 @@ def test_colours_and_bars_show_the_counts_and_probabilities(chapter, dataset, pr
     cell(chapter, true, guessed).click()
     current = chapter.locator(".mistakes [aria-current=true]")
     assert current.get_attribute("aria-label").startswith(f"{true} read as {guessed}:")
-    assert current.evaluate("(button) => getComputedStyle(button).boxShadow") != "none"
+    mark = current.evaluate("(button) => [getComputedStyle(button).outlineStyle, getComputedStyle(button).boxShadow]")
+    assert mark[0] == "solid" if forced else mark[1] != "none"
     for name, values in probabilities.items():
         bars = chapter.locator(f".mistakes .digit td.{name.lower()}").evaluate_all(BAR)
         assert bars == pytest.approx((100 * values[members[0]]).tolist(), abs=0.006), "percent of the field's width"

@@ -13,6 +13,8 @@ from sphinx.errors import ExtensionError
 
 USED_AT_ONCE = ("documentation_options", "doctools")  # by scripts within the page
 PICTURE = re.compile(r'(?<=<img )(?=[^>]*src="[^"]*/([^"/]+\.png)")')
+# a blank in the text between a number and its sign or its unit
+WITHIN_NUMBER = re.compile(r"(?:(?<=≈) (?=[-+\d])|(?<=\d) (?=%|pp\b))(?![^<>]*>)")
 # the address of a text in a link or a button that downloads it; a later build finds its zip there
 DOWNLOAD = re.compile(r'(?<=href=")([^"#:]+\.(?:json|ipynb))(?:\.zip)?(?="[^>]*\bdownload)')
 
@@ -66,7 +68,7 @@ def as_mathml(node, **options):
 
 
 def finish_page(app, pagename, templatename, context, doctree):
-    """Say in a page's head what it is about; offer what was executed; leave room for figures; mend tables' heads."""
+    """Say in a page's head what it is about; offer what was executed; mend the text for narrow screens and tables."""
     if doctree and (paragraph := next(doctree.findall(nodes.paragraph), None)):
         description = escape(textwrap.shorten(paragraph.astext(), 160, placeholder=" ..."))
         context["metatags"] = context.get("metatags", "") + f'<meta name="description" content="{description}" />'
@@ -77,6 +79,7 @@ def finish_page(app, pagename, templatename, context, doctree):
         return
     body = context["body"].replace('<th class="head"><p></p></th>', "<td></td>")
     files = {name: source for source, name in app.builder.images.items()}
+    body = WITHIN_NUMBER.sub("\N{NO-BREAK SPACE}", body)
     body = PICTURE.sub(lambda image: size_of(Path(app.srcdir, files[image[1]])), body)
     notebook = context["pathto"](f"_sources/{context['sourcename']}", resource=True)
     link = f'<a href="{notebook}" download>This chapter as it was executed (.ipynb, zipped)</a>'

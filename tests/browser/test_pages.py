@@ -86,6 +86,13 @@ def test_a_chapter_describes_its_figures_and_names_its_parts(name, book):
     assert [attributes.get("lang") for tag, attributes in found if tag == "html"] == ["en"]
 
 
+def test_a_number_stays_on_the_line_of_its_sign_and_unit(book):
+    pages = [(book / "book" / f"{name}.html").read_text("utf-8").partition("<article")[2] for name in CHAPTERS]
+    text = re.sub("<[^>]*>", "", "".join(pages))
+    assert re.findall(r"≈ [-+\d].{5}|.{5}\d (?:%|pp\b)", text) == []
+    assert len(re.findall("≈\N{NO-BREAK SPACE}[-+\\d.]+\N{NO-BREAK SPACE}(?:%|pp)", text)) > 20
+
+
 def numbers(text):
     """The numbers in a text, as they are written."""
     return set(re.findall(r"\d+(?:[.,]\d+)*", text))

@@ -146,7 +146,7 @@ def step_losses(ax, losses, smoothed):
     ax.semilogy(steps, losses, color=NEUTRAL, alpha=0.4, linewidth=0.5, label="each batch")
     ax.semilogy(steps, smoothed, color=TRAIN.colour, linestyle=TRAIN.dash, linewidth=1.8, label="smoothed")
     ax.set(xlabel="step", ylabel="loss in nats, logarithmic")
-    ax.legend()
+    plt.setp(ax.legend().get_lines(), linewidth=1.8, alpha=1)
     return ax
 
 
@@ -161,6 +161,7 @@ def prediction(picture_ax, bars_ax, image, probabilities, label):
     bars[predicted].set_color(look.colour)
     bars_ax.set(xticks=range(10), yticks=(0, 50, 100), ylim=(0, 100))
     bars_ax.tick_params(labelsize=6, length=0)
+    bars_ax.grid(False, axis="x")
     return picture_ax, bars_ax
 
 

@@ -27,9 +27,9 @@
     </div>
     <div class="draw-maps">
       <p>What the CNN's three blocks answer:</p>
-      <canvas id="draw-pool_1" role="img" aria-label="Feature maps of the first block"></canvas>
-      <canvas id="draw-pool_2" role="img" aria-label="Feature maps of the second block"></canvas>
-      <canvas id="draw-pool_3" role="img" aria-label="Values of the third block"></canvas>
+      <canvas id="draw-pool_1" width="83" height="27" role="img" aria-label="Feature maps of the first block"></canvas>
+      <canvas id="draw-pool_2" width="35" height="11" role="img" aria-label="Feature maps of the second block"></canvas>
+      <canvas id="draw-pool_3" width="32" height="8" role="img" aria-label="Values of the third block"></canvas>
       <p>Some maps of 13x13, some of 5x5, and all 256 of one value; white is the largest of a block.</p>
     </div>
     <div class="draw-answers">
@@ -203,7 +203,10 @@
   }
 
   function update() {
-    if (!build && !load()) return; // and nothing is scheduled any more
+    if (!build) {
+      if (load()) requestAnimationFrame(update); // reading takes a frame of its own; after a fault nothing follows
+      return;
+    }
     state.scheduled = false;
     const drawn = state.digit === null ? labcodeNetwork.prepare(state.strokes) : build.digits[state.digit].image;
     const image = drawn ?? new Float32Array(28 * 28); // the blocks answer to an empty picture too

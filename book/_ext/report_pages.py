@@ -13,8 +13,8 @@ from sphinx.errors import ExtensionError
 
 USED_AT_ONCE = ("documentation_options", "doctools")  # by scripts within the page
 PICTURE = re.compile(r'(?<=<img )(?=[^>]*src="[^"]*/([^"/]+\.png)")')
-# a blank in the text between a number and its sign or its unit
-WITHIN_NUMBER = re.compile(r"(?:(?<=≈) (?=[-+\d])|(?<=\d) (?=%|pp\b))(?![^<>]*>)")
+# code as a whole, or, in the text, a blank between a number and its sign or its unit
+WITHIN_NUMBER = re.compile(r"(<pre.*?</pre>)|(?:(?<=≈) (?=[-+\d])|(?<=\d) (?=%|pp\b))(?![^<>]*>)", re.S)
 # the address of a text in a link or a button that downloads it; a later build finds its zip there
 DOWNLOAD = re.compile(r'(?<=href=")([^"#:]+\.(?:json|ipynb))(?:\.zip)?(?="[^>]*\bdownload)')
 
@@ -79,7 +79,7 @@ def finish_page(app, pagename, templatename, context, doctree):
         return
     body = context["body"].replace('<th class="head"><p></p></th>', "<td></td>")
     files = {name: source for source, name in app.builder.images.items()}
-    body = WITHIN_NUMBER.sub("\N{NO-BREAK SPACE}", body)
+    body = WITHIN_NUMBER.sub(lambda found: found[1] or "\N{NO-BREAK SPACE}", body)
     body = PICTURE.sub(lambda image: size_of(Path(app.srcdir, files[image[1]])), body)
     notebook = context["pathto"](f"_sources/{context['sourcename']}", resource=True)
     link = f'<a href="{notebook}" download>This chapter as it was executed (.ipynb, zipped)</a>'

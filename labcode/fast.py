@@ -90,6 +90,10 @@ class Sprint:
         """The learning rate of each step, (steps,) float64."""
         return np.interp(np.arange(self.steps) / self.steps, [0, self.warm_up, 1], [0.1, 1, 0]) * self.learning_rate
 
+    def flop(self):
+        """Floating-point operations of the layers, in all steps."""
+        return self.network.training_flop() * self.batch_size * self.steps
+
     def order(self, count, seed):
         """Which of ``count`` images each step takes, (steps, batch_size) int64: permutations, one after the other."""
         generator, needed = np.random.default_rng([seed, 0]), self.steps * self.batch_size
@@ -261,7 +265,8 @@ def as_bytes(images):
     return np.rint(images * 255).astype(np.uint8)
 
 
-def has_bfloat16():
-    """Whether this processor has instructions for bfloat16; without them it is slower than float32."""
+def precisions():
+    """What this processor computes fast: float32, and bfloat16 where it has instructions for it, else that is slow."""
     cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and bool({"avx512_bf16", "amx_bf16", "bf16"} & set(cpuinfo.read_text("utf-8").split()))
+    flags = set(cpuinfo.read_text("utf-8").split()) if cpuinfo.exists() else set()
+    return ("float32", "bfloat16") if flags & {"avx512_bf16", "amx_bf16"} else ("float32",)

@@ -143,11 +143,6 @@ def test_a_drawing_is_prepared_as_the_digits_of_the_data_set_are(name, digits):
             assert int(at) == 14 or {0, 27} & set(ink), "or as near as the edge lets it"
 
 
-def settle(page):
-    """Let the page show what was done on it: it does so in the next frame, however slow the machine is."""
-    page.evaluate("() => new Promise((shown) => requestAnimationFrame(() => requestAnimationFrame(shown)))")
-
-
 def points_on(paper):
     """The seven's strokes in the window's coordinates: a list of (x, y) for each stroke."""
     paper.scroll_into_view_if_needed()

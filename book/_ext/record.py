@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from papermill_chapters import Chapter, Execution, code_cells, execute_all, write
+from chapter import Chapter, code_cells, write
+from execution import Execution, execute_all
 
 TIMEOUT = 900  # seconds a cell
 METADATA = {

@@ -1,0 +1,117 @@
+"""Tiny books that tests build."""
+
+import contextlib
+import functools
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import psutil
+import yaml
+from click.testing import CliRunner
+from jupyter_book.cli.main import main as jupyter_book
+
+EXTENSION = Path(__file__).parents[1] / "book" / "_ext"
+NO_NETWORK = dict.fromkeys(["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"], "http://127.0.0.1:9")
+COMMAND = str(Path(sys.executable).with_name("jupyter-book"))
+COUNT_RUNS = 'open("runs.txt", "a").write(f"{name}\\n");'
+
+
+class Book:
+    """A book in a temporary folder, with an introduction, a module ``helper`` and the chapters given.
+
+    Each chapter is its list of cells: code, or prose where the text starts with ``#`` and a space.
+    """
+
+    def __init__(self, root, chapters, **config):
+        self.root, self.pages = root, root / "_build" / "html"
+        (root / "book").mkdir(parents=True)
+        (root / "intro.md").write_text("# Introduction\n\nWelcome.\n")
+        (root / "book" / "helper.py").write_text("word = 'first'\n")
+        toc = {"format": "jb-book", "root": "intro", "chapters": [{"file": f"book/{name}"} for name in chapters]}
+        (root / "_toc.yml").write_text(yaml.safe_dump(toc))
+        self.configure(**config)
+        for name, cells in chapters.items():
+            self.write(name, cells)
+        self.env = {**NO_NETWORK, "LABCODE_CACHE": str(root / "cache"), "LABCODE_DATASET": "mnist-5k"}
+
+    def configure(self, **config):
+        """Write the book's configuration."""
+        sphinx = {
+            "local_extensions": {"papermill_chapters": os.path.relpath(EXTENSION, self.root)},
+            "config": {"papermill_sources": ["book/helper.py"], **config},
+        }
+        content = {"title": "Tiny", "only_build_toc_files": True, "execute": {"execute_notebooks": "off"}}
+        (self.root / "_config.yml").write_text(yaml.safe_dump({**content, "sphinx": sphinx}))
+
+    def path(self, name):
+        """The source notebook of a chapter."""
+        return self.root / "book" / f"{name}.ipynb"
+
+    def write(self, name, cells, kernel="python3"):
+        """Write a chapter; its first code cell is the parameters cell."""
+        make = nbformat.v4
+        prose = [text.startswith("# ") for text in cells]
+        nodes = [
+            make.new_markdown_cell(text) if is_prose else make.new_code_cell(text)
+            for text, is_prose in zip(cells, prose, strict=True)
+        ]
+        nodes[prose.index(False)].metadata["tags"] = ["parameters"]
+        spec = {"name": kernel, "display_name": "Python 3", "language": "python"}
+        nbformat.write(make.new_notebook(cells=nodes, metadata={"kernelspec": spec}), self.path(name))
+
+    def edit(self, name, old, new):
+        """Replace a text in a chapter's cells."""
+        notebook = nbformat.read(self.path(name), as_version=4)
+        cell = next(cell for cell in notebook.cells if old in cell.source)
+        cell.source = cell.source.replace(old, new)
+        nbformat.write(notebook, self.path(name))
+
+    def build(self, **env):
+        """Build; return the exit code and all that was printed. No kernel may be left."""
+        runner = CliRunner(env={"MNIST_DIR": None, **self.env, **env})
+        result = runner.invoke(jupyter_book, ["build", str(self.root)])
+        assert not [child for child in psutil.Process().children(recursive=True) if is_kernel(child)]
+        return result.exit_code, re.sub(r"\x1b\[[0-9;]*m", "", result.output)
+
+    @contextlib.contextmanager
+    def start(self, *python_options):
+        """Start a build as a user does, in a process of its own; in the end it is gone, with all that it started."""
+        env = {name: value for name, value in os.environ.items() if name != "MNIST_DIR"} | self.env
+        command = [sys.executable, *python_options, COMMAND, "build", str(self.root)]
+        # A test run that was started with `nohup` or `&` hands down that Ctrl-C is ignored.
+        heed_interrupt = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, env=env, preexec_fn=heed_interrupt, **pipes) as build:
+            try:
+                yield build
+            finally:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    for process in [*psutil.Process(build.pid).children(recursive=True), build]:
+                        process.kill()
+
+    def runs(self):
+        """Which chapters counted a run since the last call."""
+        path = self.root / "book" / "runs.txt"
+        names = path.read_text().split() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return sorted(names)
+
+    def page(self, name):
+        """The HTML of a page."""
+        return (self.pages / f"{name}.html").read_text("utf-8")
+
+    def kept(self, name, suffix=".ipynb"):
+        """An executed notebook's file."""
+        return self.root / "_build" / "executed" / "book" / f"{name}{suffix}"
+
+
+def is_kernel(process):
+    """Whether a process runs a kernel; one that has ended does not, whether or not it was waited for."""
+    with contextlib.suppress(psutil.NoSuchProcess):  # psutil.ZombieProcess is one
+        return "ipykernel" in str(process.cmdline())
+    return False

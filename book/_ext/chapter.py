@@ -31,13 +31,15 @@ class Chapter:
         self.kept_path, self.failed_path = executed / f"{docname}.ipynb", executed / f"{docname}.failed.ipynb"
         self.published_path = executed / f"{docname}.published"
         try:
-            self.notebook = nbformat.read(path, as_version=4)
+            self.notebook = read_notebook(path.read_bytes(), path)
             self.parameters_cell = next(cell for cell in code_cells(self.notebook) if has_tag(cell, "parameters"))
             self.parameters = literals(self.parameters_cell.source)
+        except OSError as error:
+            raise ExtensionError(f"{path} cannot be read: {error.strerror}. Expected a notebook.") from error
         except StopIteration:
             raise ExtensionError(f"{path} has no code cell tagged `parameters`. Tag the cell that sets them.") from None
         except (ValueError, SyntaxError) as error:
-            raise ExtensionError(f"{path}: {error}. Expected a notebook whose parameters are literals.") from error
+            raise ExtensionError(f"{path}: {error}. Expected parameters that are literals.") from error
         try:
             self.kept = nbformat.read(self.kept_path, as_version=4)
             self.record = self.kept.metadata[RECORD]
@@ -65,18 +67,23 @@ class Chapter:
         """Why the kept execution is not the one wanted, in words; empty where it is."""
         if self.kept is None:
             return "executed for the first time"
-        new, old = self.key(dataset), self.record["key"]
-        changed = [name for name in {**new, **old} if new.get(name) != old.get(name)]
+        changed = self.changed_since(self.record["key"], dataset)
         return f"executed again, {', '.join(changed)} changed" if changed else ""
 
-    def keep(self, notebook, published, dataset, seconds):
+    def changed_since(self, old, dataset):
+        """The components in which the present key and an old one differ."""
+        new = self.key(dataset)
+        return [name for name in {**new, **old} if new.get(name) != old.get(name)]
+
+    def keep(self, notebook, published, key, dataset, seconds):
         """Keep an execution and what it published, with its key and provenance.
 
-        A published file is kept under its digest; it counts from the moment when the notebook that names it is written.
+        The key is that from before the execution: what changes meanwhile has the chapter executed again. A published
+        file is kept under its digest; it counts from the moment when the notebook that names it is written.
         """
         self.kept, self.published = notebook, published
         self.record = notebook.metadata[RECORD] = {
-            "key": self.key(dataset),
+            "key": key,
             "seconds": seconds,
             "dataset": dataset if "dataset" in self.parameters else None,
             "seed": self.parameters.get("seed"),
@@ -88,7 +95,7 @@ class Chapter:
         write(self.kept_path, nbformat.writes(notebook))
         for path in self.published_path.glob("*"):
             if path.name not in self.record["published"].values():
-                path.unlink(missing_ok=True)  # another build in this folder may do the same
+                path.unlink()
         self.failed_path.unlink(missing_ok=True)
 
     def read_published(self):
@@ -101,7 +108,7 @@ class Chapter:
 
     def with_outputs(self, text):
         """The source notebook ``text`` with the kept outputs, the data set executed with, captions, and provenance."""
-        notebook = nbformat.v4.upgrade(nbformat.reads(text, as_version=4))
+        notebook = read_notebook(text, self.path)
         kept = code_cells(self.kept)
         if [cell.source for cell in code_cells(notebook)] != [cell.source for cell in kept]:
             raise ExtensionError(f"{self.path} was edited during the build. Build again.")
@@ -168,6 +175,22 @@ def with_figures(cell, kept):
     return cells
 
 
+def read_notebook(content, path):
+    """The notebook that these bytes or this text hold, in the present format, whatever format it was saved in.
+
+    Raises:
+        ExtensionError: they hold none; it names the path.
+    """
+    try:
+        notebook = nbformat.v4.upgrade(nbformat.from_dict(nbformat.reads(content, as_version=4)))
+        nbformat.validate(notebook)
+    except (ValueError, TypeError, AttributeError, RecursionError, nbformat.ValidationError) as error:
+        why = str(error).split("\n")[0].rstrip(".") or type(error).__name__
+        message = f"{path} is no notebook: {why}. Expected the JSON of a notebook; save it anew, or restore it."
+        raise ExtensionError(message) from error
+    return notebook
+
+
 def code_cells(notebook):
     """The notebook's own code cells."""
     return [cell for cell in notebook.cells if is_own_code(cell)]
@@ -213,6 +236,9 @@ def write(path, text):
 def write_bytes(path, content):
     """Write a file so that nobody ever sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_bytes(content)
-    os.replace(scratch, path)
+    scratch = path.with_name(f".{path.name}.writing")
+    try:
+        scratch.write_bytes(content)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)

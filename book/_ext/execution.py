@@ -28,8 +28,9 @@ class Execution:
     """
 
     def __init__(self, chapter, folder, dataset):
-        self.chapter, self.dataset = chapter, dataset
+        self.chapter, self.dataset, self.key = chapter, dataset, chapter.key(dataset)
         self.progress, self.publish = folder / "progress", folder / "published"
+        self.connection = folder / "kernel.json"
         self.publish.mkdir(parents=True)
         self.begun = self.loop = self.kernel = self.notebook = self.cell = self.stopped_because = None
         self.read = 0  # bytes of the progress file
@@ -38,11 +39,12 @@ class Execution:
     def run(self):
         """Execute the chapter and return the executed notebook. Runs in a worker thread."""
         import papermill
+        from bounded_output import ENGINE
         from jupyter_client import AsyncKernelManager
         from jupyter_core.utils import ensure_event_loop, run_sync
 
         name, self.begun, self.loop = self.chapter.kernel_name, time.monotonic(), ensure_event_loop()
-        self.kernel = AsyncKernelManager(kernel_name=name)
+        self.kernel = AsyncKernelManager(kernel_name=name, connection_file=str(self.connection))
         # Kernels that start at the same moment must not share IPython's history file.
         arguments = ["--HistoryManager.hist_file=:memory:", "--log-level=ERROR"]
         try:
@@ -52,6 +54,7 @@ class Execution:
                 self.chapter.notebook,
                 None,
                 parameters={"dataset": self.dataset} if "dataset" in self.chapter.parameters else {},
+                engine_name=ENGINE,
                 kernel_name=name,
                 language="python",
                 progress_bar=False,
@@ -181,8 +184,13 @@ def finish(execution, future):
     if future.exception():
         LOGGER.info("[%s] failed after %.0f s", name, seconds)
         return execution.failure(future.exception())
+    if changed := execution.chapter.changed_since(execution.key, execution.dataset):
+        return (
+            f"{os.path.relpath(execution.chapter.path)}: {', '.join(changed)} changed while it was executed, so that "
+            "its outputs may be of either state. Build again; if one of its cells did that, have it write elsewhere."
+        )
     notebook = without_papermill(future.result())
-    execution.chapter.keep(notebook, execution.published(), execution.dataset, seconds)
+    execution.chapter.keep(notebook, execution.published(), execution.key, execution.dataset, seconds)
     LOGGER.info("[%s] done in %.0f s", name, seconds)
     return None
 

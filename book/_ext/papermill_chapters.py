@@ -12,16 +12,18 @@ papermill_timeout   the seconds that a cell may take, without those in which it 
 papermill_sources   files and folders, relative to the source folder, whose content belongs to every chapter's key
 """
 
+import functools
 import json
 import logging
 import os
 import re
-import tempfile
+import shutil
 from pathlib import Path
 
 import nbformat
-from chapter import Chapter, write, write_bytes
+from chapter import Chapter, digest, write, write_bytes
 from execution import Execution, execute_all
+from filelock import FileLock, Timeout
 from sphinx.errors import ExtensionError
 from sphinx.util import logging as sphinx_logging
 
@@ -39,13 +41,29 @@ def setup(app):
     app.add_config_value("papermill_sources", [], "", [list])
     build = Build(app)
     app.connect("config-inited", leave_execution_to_us)
-    app.connect("env-get-outdated", build.find_outdated)
-    app.connect("env-before-read-docs", build.execute)
+    app.connect("config-inited", ours(build.begin))
+    app.connect("env-get-outdated", ours(build.find_outdated))
+    app.connect("env-before-read-docs", ours(build.execute))
     app.connect("source-read", build.put_outputs)
     app.connect("doctree-read", build.check_glue)
     app.connect("html-page-context", build.put_banner)
-    app.connect("build-finished", build.remember)
+    app.connect("build-finished", ours(build.write_beside_the_pages))
+    app.connect("build-finished", ours(build.remember), priority=900)  # when all others have written, too
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def ours(handler):
+    """The handler, whose trouble with files is told in one line instead of as a fault of this extension."""
+
+    @functools.wraps(handler)
+    def handle(*arguments):
+        try:
+            return handler(*arguments)
+        except OSError as error:
+            message = f"{error}. Make room or give the permission, whichever is missing, and build again."
+            raise ExtensionError(message) from error
+
+    return handle
 
 
 def leave_execution_to_us(app, config):
@@ -57,26 +75,56 @@ class Build:
     """One build of the book: its chapters, its data set, what has to be executed and why."""
 
     def __init__(self, app):
-        self.executed = Path(app.outdir).parent / "executed"  # the folder that keeps executed notebooks
+        folder = Path(app.outdir).parent
+        self.lock = FileLock(folder / "building.lock")
+        self.executed = folder / "executed"  # the folder that keeps executed notebooks
+        self.executing = folder / "executing"  # what belongs to executions in progress
+        self.figures = folder / "jupyter_execute"  # MyST-NB's, for the images that it finds in outputs
         self.last_dataset = self.executed / "dataset"  # with which the last of them were executed
-        self.pages = Path(app.outdir) / ".papermill_chapters.json"  # from which executions the pages there were made
+        self.pages = (
+            Path(app.outdir) / ".papermill_chapters.json"
+        )  # what the pages there were made from; if all are whole
         self.chapters, self.stale, self.dataset = {}, {}, None
         self.glue_faults = GlueFaults()
         logging.getLogger("sphinx").addHandler(self.glue_faults)
 
+    def begin(self, app, config):
+        """Wait for another build in this folder, whose files this one would disturb."""
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            LOGGER.info("waiting for another build in %s", os.path.relpath(self.executed.parent))
+            self.lock.acquire()
+
     def find_outdated(self, app, env, added, changed, removed):
-        """Find the chapters to execute; return them and the pages that were made from another execution or data set."""
-        sources = {source: Path(app.srcdir) for source in app.config.papermill_sources}
-        paths = {docname: Path(env.doc2path(docname)) for docname in sorted(env.found_docs)}
-        notebooks = {docname: path for docname, path in paths.items() if path.suffix == ".ipynb"}
-        self.chapters = {name: Chapter(name, path, self.executed, sources) for name, path in notebooks.items()}
+        """Find the chapters to execute; return them and the pages that were made from another content or data set."""
+        self.chapters = self.find_chapters(app, env)
         self.dataset = self.choose_dataset(os.environ.get("LABCODE_DATASET") or app.config.papermill_dataset)
         reasons = {docname: chapter.why_execute(self.dataset) for docname, chapter in self.chapters.items()}
         self.stale = {docname: reason for docname, reason in reasons.items() if reason}
-        pages = json.loads(self.pages.read_text("utf-8")) if self.pages.exists() else {}
-        if pages.get("dataset") != self.dataset:
+        if not self.pages.exists():  # none yet, or the last build did not come to its end
+            shutil.rmtree(self.figures, ignore_errors=True)  # MyST-NB does not write again what is there
+            return sorted(env.found_docs)
+        pages = json.loads(self.pages.read_text("utf-8"))
+        if pages["dataset"] != self.dataset:
             return sorted(env.found_docs)  # the banner is on every page
-        return [name for name in notebooks if name in self.stale or self.dates()[name] != pages["dates"].get(name)]
+        contents = self.contents(env)
+        return sorted({*self.stale, *(name for name in contents if contents[name] != pages["contents"].get(name))})
+
+    def find_chapters(self, app, env):
+        """The book's chapters, a dict docname: Chapter; one error names all that cannot be used."""
+        sources = {source: Path(app.srcdir) for source in app.config.papermill_sources}
+        paths = {docname: Path(env.doc2path(docname)) for docname in sorted(env.found_docs)}
+        chapters, faults = {}, []
+        for docname, path in paths.items():
+            if path.suffix == ".ipynb":
+                try:
+                    chapters[docname] = Chapter(docname, path, self.executed, sources)
+                except ExtensionError as error:
+                    faults.append(str(error))
+        if faults:
+            raise ExtensionError("\n".join(faults))
+        return chapters
 
     def choose_dataset(self, wanted):
         """Settle the data set before any kernel starts; download it only where something must be executed on it."""
@@ -109,15 +157,21 @@ class Build:
 
     def execute(self, app, env, docnames):
         """Execute the stale chapters, side by side, and keep what they give; one error names all that failed."""
-        if not self.stale:
-            return
+        if self.stale:
+            self.execute_stale(app.config.papermill_timeout)
+        self.pages.unlink(missing_ok=True)  # from now on pages are written
+
+    def execute_stale(self, timeout):
+        """Execute the stale chapters and keep what they give."""
         for docname, reason in self.stale.items():
             LOGGER.info("%s: %s", self.chapters[docname].name, reason)
-        with tempfile.TemporaryDirectory() as scratch:
-            chapters = [self.chapters[docname] for docname in self.stale]
-            folders = [Path(scratch, str(number)) for number in range(len(chapters))]
-            executions = [Execution(*each, self.dataset) for each in zip(chapters, folders, strict=True)]
-            failures = execute_all(executions, app.config.papermill_timeout)
+        shutil.rmtree(self.executing, ignore_errors=True)  # of a build that was killed
+        chapters = [self.chapters[docname] for docname in self.stale]
+        try:
+            executions = [Execution(chapter, self.executing / chapter.name, self.dataset) for chapter in chapters]
+            failures = execute_all(executions, timeout)
+        finally:
+            shutil.rmtree(self.executing, ignore_errors=True)
         if len(failures) < len(executions):
             write(self.last_dataset, self.dataset)
         if failures:
@@ -149,14 +203,21 @@ class Build:
         if self.dataset == "mnist-5k":
             context["theme_announcement"] = BANNER
 
-    def remember(self, app, exception):
-        """After a build that succeeded, write the files that chapters publish; note what its pages were made from."""
-        if exception is None and self.dataset:
+    def write_beside_the_pages(self, app, exception):
+        """After a build that succeeded, write what chapters publish, and the executed notebooks."""
+        if exception is None:
             for name, content in self.published().items():
                 write_bytes(Path(app.outdir) / name, content)
             for docname, chapter in self.chapters.items():  # instead of the source, at the theme's button
                 write(Path(app.outdir) / "_sources" / f"{docname}.ipynb", nbformat.writes(chapter.as_executed()))
-            write(self.pages, json.dumps({"dataset": self.dataset, "dates": self.dates()}, indent=1))
+
+    def remember(self, app, exception):
+        """After a build that succeeded, note what its pages were made from; after any, let the next one begin."""
+        try:
+            if exception is None and self.dataset:
+                write(self.pages, json.dumps({"dataset": self.dataset, "contents": self.contents(app.env)}, indent=1))
+        finally:
+            self.lock.release()
 
     def published(self):
         """The files that the chapters publish, a dict name: content."""
@@ -168,9 +229,16 @@ class Build:
                 files[name], publishers[name] = content, docname
         return files
 
-    def dates(self):
-        """When the kept execution of each chapter was made."""
-        return {docname: chapter.record and chapter.record["date"] for docname, chapter in self.chapters.items()}
+    def contents(self, env):
+        """A digest of all that each page is made from; Sphinx goes by the files' times, which can lie."""
+        paths = {
+            docname: [env.doc2path(docname), *sorted(Path(env.srcdir, name) for name in env.dependencies[docname])]
+            for docname in sorted(env.found_docs)
+        }
+        for docname, chapter in self.chapters.items():
+            paths[docname].append(chapter.kept_path)
+        files = {docname: [path for path in map(Path, paths[docname]) if path.is_file()] for docname in paths}
+        return {docname: digest(*(path.read_bytes() for path in files[docname])) for docname in files}
 
 
 class GlueFaults(logging.Handler):

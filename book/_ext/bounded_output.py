@@ -1,0 +1,47 @@
+"""papermill's engine, but for what a cell prints: of more than ``LIMIT`` characters it keeps the first part."""
+
+from collections import Counter
+
+from nbformat.v4 import new_output
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+
+ENGINE = "bounded-output"
+LIMIT = 100_000  # characters, some 30 screens
+
+
+class BoundedClient(PapermillNotebookClient):
+    """Keeps the first ``LIMIT`` characters that a cell prints, and then says how many it leaves out."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.printed = Counter()  # characters, by the cell's index
+        self.notices = {}
+
+    def output(self, outs, msg, display_id, cell_index):
+        """Called by nbclient for each output of a cell."""
+        if msg["msg_type"] != "stream":
+            return super().output(outs, msg, display_id, cell_index)
+        room, text = max(0, LIMIT - self.printed[cell_index]), msg["content"]["text"]
+        self.printed[cell_index] += len(text)
+        msg["content"]["text"] = text[:room]
+        output = super().output(outs, msg, display_id, cell_index) if room else None
+        if len(text) > room:
+            if cell_index not in self.notices:
+                outs.append(new_output("stream", name="stdout"))
+                self.notices[cell_index] = outs[-1]
+            left_out = self.printed[cell_index] - LIMIT
+            self.notices[cell_index].text = f"\n[This cell printed {left_out:,} characters more, left out here.]\n"
+        return output
+
+
+class Engine(NBClientEngine):
+    """papermill's engine with that client."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, input_path, start_timeout, **options):
+        """Called by papermill; the options are nbclient's."""
+        BoundedClient(nb_man, kernel_name=kernel_name, startup_timeout=start_timeout, **options).execute()
+
+
+papermill_engines.register(ENGINE, Engine)

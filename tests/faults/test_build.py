@@ -1,0 +1,361 @@
+"""The build: whatever happens to it, the right pages or one clear message, and nothing left running.
+
+A cell that fails, one that exits, one that takes too long, a missing kernel, wrong data and one Ctrl-C are in
+``tests/test_extension.py``.
+"""
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import bounded_output
+import means
+import nbformat
+import psutil
+import pytest
+from tiny_book import COMMAND, COUNT_RUNS, Book
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
+WORD = ["# Word", 'name = "word"', f"{COUNT_RUNS}\nimport helper\nprint(f'the word is {{helper.word}}')"]
+WHOLE = [
+    "# Whole",
+    'name = "whole"',
+    "import helper\nfrom labcode import publish\nprint(f'whole is {helper.word}')",
+    "publish.file('published.bin', 300_000 * helper.word[:1].encode())",
+    f'display({{"image/png": "{PIXEL}"}}, raw=True)',
+]
+
+
+HOLD = """
+import sys, time
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(1)
+"""
+
+
+def processes_of(book):
+    """The processes that work on a book: its builds, and the kernels, whose connection files lie in its folder."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if str(book.root) in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def pages(book):
+    """All that the build left to be read, a dict name: content, without what tells when it was made."""
+    files = {
+        path.relative_to(book.pages).as_posix(): path.read_bytes() for path in book.pages.rglob("*") if path.is_file()
+    }
+    for name in [name for name in files if name.endswith(".html")]:
+        files[name] = re.sub(rb"\d{4}-\d\d-\d\d \d\d:\d\d UTC \S+ \d+ s", b"", files[name])
+    del files[".papermill_chapters.json"], files["searchindex.js"]  # with digests and words of these times
+    return files
+
+
+def left_over(book):
+    """What a build writes for itself alone, and should have removed."""
+    folder = book.root / "_build"
+    return [*folder.glob("executing"), *folder.rglob("*.writing")]
+
+
+# Notebooks that cannot be used
+
+
+def without_parameters(text):
+    notebook = json.loads(text)
+    for cell in notebook["cells"]:
+        cell["metadata"] = {}
+    return json.dumps(notebook)
+
+
+BAD = {
+    "cut": (lambda text: text[: len(text) // 2], "cut.ipynb is no notebook: Notebook does not appear to be JSON"),
+    "deep": (lambda text: 100_000 * "[", "deep.ipynb is no notebook: "),
+    "empty": (lambda text: "", "empty.ipynb is no notebook: Notebook does not appear to be JSON"),
+    "future": (
+        lambda text: text.replace('"nbformat": 4', '"nbformat": 9'),
+        "no notebook: Unsupported nbformat version 9",
+    ),
+    "list": (lambda text: "[]", "list.ipynb is no notebook: "),
+    "number": (lambda text: json.dumps({**json.loads(text), "cells": [3]}), "number.ipynb is no notebook: "),
+    "other": (without_parameters, "other.ipynb has no code cell tagged `parameters`"),
+    "typed": (
+        lambda text: text.replace('name = \\"word\\"', "name = open(3)"),
+        "Expected parameters that are literals",
+    ),
+}
+
+
+def test_one_error_names_all_notebooks_that_cannot_be_used(tmp_path):
+    book = Book(tmp_path, dict.fromkeys([*BAD, "word"], WORD))
+    for name, (spoil, _) in BAD.items():
+        book.path(name).write_text(spoil(book.path(name).read_text()))
+    code, log = book.build()
+    assert code == 1 and book.runs() == [] and log.count("Extension error") == 1
+    assert len(re.findall(r"^/.*ipynb", log, re.M)) == len(BAD), "a line each"
+    for _, message in BAD.values():
+        assert message in log
+    assert not left_over(book)
+
+
+# What gives the right pages all the same
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """A book in a folder of difficult name, with chapters of older formats, one that writes and one that prints."""
+    prints = ["# Prints", "seed = 0", "for number in range(30_000): print('line', number)", "print('more')"]
+    writes = ["# Writes", "seed = 0", "open('notes.txt', 'w').write('in the source folder')\nprint('written')"]
+    names = {"word": WORD, "minor": WORD, "major": WORD, "prints": prints, "writes": writes}
+    book = Book(tmp_path_factory.mktemp("books") / "Ein Büchlein, 本", names, nb_merge_streams=True)
+    minor = json.loads(book.path("minor").read_text())
+    minor["nbformat_minor"] = 2
+    for cell in minor["cells"]:
+        del cell["id"]
+    book.path("minor").write_text(json.dumps(minor))
+    major = nbformat.convert(nbformat.read(book.path("major"), as_version=4), 3)
+    book.path("major").write_text(nbformat.v3.writes_json(major))
+    book.code, book.log = book.build()
+    return book
+
+
+def test_in_a_folder_with_spaces_and_letters_of_other_scripts(book):
+    assert book.code == 0, book.log
+    assert "the word is first" in book.page("book/word")
+    assert not left_over(book) and not processes_of(book)
+
+
+@pytest.mark.parametrize("name", ["minor", "major"])
+def test_a_notebook_of_an_older_format_is_executed_and_shown(book, name):
+    assert "the word is first" in book.page(f"book/{name}")
+    assert json.loads(book.path(name).read_text())["nbformat"] == {"minor": 4, "major": 3}[name], "the source stays"
+
+
+def test_of_much_print_the_page_has_the_first_part_and_says_so(book):
+    shown = re.sub("<[^>]*>", "", book.page("book/prints"))
+    printed = "".join(f"line {number}\n" for number in range(30_000))
+    first = printed[: bounded_output.LIMIT]
+    left_out = len(printed) - bounded_output.LIMIT
+    assert f"{first}\n[This cell printed {left_out:,} characters more, left out here.]" in re.sub("\n+", "\n", shown)
+    assert "more" in shown.partition("left out here")[2], "the next cell's output is whole"
+
+
+def test_a_cell_that_writes_a_file_beside_the_sources_does_no_harm(book):
+    assert "written" in book.page("book/writes") and (book.root / "book" / "notes.txt").exists()
+    assert "executed" not in book.build()[1]
+
+
+def test_pages_follow_their_sources_whatever_the_clock_says(book):
+    assert book.build()[0] == 0
+    book.runs()
+    for year in (1980, 2080):  # set back, and files from the future
+        then = time.mktime((year, 1, 1, 0, 0, 0, 0, 0, 0))
+        (book.root / "intro.md").write_text(f"# Introduction\n\nIn {year}.\n")
+        book.edit("word", "# Word", f"# Word\n\nIn {year}.\n")
+        book.edit("major", "the word is", f"in {year} the word is")
+        for path in (book.root / "intro.md", book.path("word"), book.path("major")):
+            os.utime(path, (then, then))
+        assert book.build()[0] == 0 and book.runs() == ["word"], "one counts: the cell of the other was edited"
+        assert f"In {year}." in book.page("intro") and f"In {year}." in book.page("book/word")
+        assert f"in {year} the word is first" in book.page("book/major")
+
+
+def test_a_build_waits_for_another_one(book):
+    lock = book.root / "_build" / "building.lock"
+    with subprocess.Popen(means.command(HOLD, lock), stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        code, log = book.build()
+    assert code == 0 and "waiting for another build in" in log
+
+
+# Processes that die
+
+
+def wait_for_its_end(book):
+    """Wait until no kernel works on a book whose build was ended; they look every second whether it is there."""
+    assert not psutil.wait_procs(processes_of(book), timeout=20)[1], "still running"
+
+
+def end_at_random(folder, sign, times):
+    """End builds by a signal, at random moments; afterwards a plain build gives what an undisturbed one gives."""
+    book = Book(folder, {"word": WORD, "whole": WHOLE})
+    expected = {}
+    for word in ("first", "second"):
+        (folder / "book" / "helper.py").write_text(f"word = {word!r}\n")
+        shutil.rmtree(folder / "_build", ignore_errors=True)
+        begun = time.monotonic()
+        assert book.build()[0] == 0
+        expected[word], seconds = pages(book), time.monotonic() - begun
+    moments = random.Random(sign)
+    for number in range(times):
+        word = ("first", "second")[number % 2]
+        (folder / "book" / "helper.py").write_text(f"word = {word!r}\n")
+        with book.start() as build:
+            build.stdout.readline()
+            time.sleep(moments.uniform(0, 1.3 * seconds))
+            build.send_signal(sign)
+            build.communicate(timeout=means.PATIENCE)
+            wait_for_its_end(book)
+        code, log = book.build()
+        assert code == 0, log
+        assert pages(book) == expected[word] and not left_over(book), number
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
+def test_ended_at_any_moment_a_build_leaves_nothing_that_misleads_the_next(tmp_path, sign):
+    end_at_random(tmp_path, sign, times=25)
+
+
+@pytest.mark.soak
+def test_builds_at_once_in_one_folder_give_what_one_gives(tmp_path):
+    book = Book(tmp_path, {"word": WORD, "whole": WHOLE})
+    assert book.build()[0] == 0 and book.runs() == ["word"]
+    expected = pages(book)
+    shutil.rmtree(tmp_path / "_build")
+    with contextlib.ExitStack() as stack:
+        builds = [stack.enter_context(book.start()) for _ in range(3)]
+        outputs = [build.communicate(timeout=means.PATIENCE) for build in builds]
+    assert [build.returncode for build in builds] == [0, 0, 0], outputs
+    assert book.runs() == ["word"], "the others found what the first one kept"
+    assert pages(book) == expected and not left_over(book)
+
+
+# Cells
+
+
+CELLS = {
+    "killed": (
+        "import os, subprocess\nsubprocess.Popen(['sleep', '1000'])\nos.kill(os.getpid(), 9)",
+        "DeadKernelError",
+    ),
+    "memory": ("import resource\nresource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9))\nbytes(10**10)", "MemoryError"),
+}
+
+
+def test_cells_that_end_their_kernel_or_run_out_of_memory(tmp_path):
+    book = Book(tmp_path, {name: ["# Ends", "seed = 0", cell] for name, (cell, _) in CELLS.items()})
+    before = psutil.pids()
+    code, log = book.build()
+    assert code == 1 and "of 2 chapters to execute failed" in log
+    for name, (_, message) in CELLS.items():
+        if f"[{name}] failed" in log:  # the second one may not have been started
+            assert re.search(rf"{name}.ipynb: code cell 2 of 2 failed.*{message}", log, re.S)
+    sleeping = [pid for pid in set(psutil.pids()) - set(before) if is_sleep(pid)]
+    assert sleeping == [], "what a kernel had started ends with it"
+
+
+def is_sleep(pid):
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).cmdline() == ["sleep", "1000"]
+    return False
+
+
+@pytest.mark.parametrize("target", ["helper.py", "changes.ipynb"])
+def test_a_cell_that_changes_a_source_is_an_error_and_not_a_stale_page(tmp_path, target):
+    change = f"text = open({target!r}).read().replace('first', 'second')\nopen({target!r}, 'w').write(text)"
+    book = Book(tmp_path, {"changes": ["# Changes", "seed = 0", f"word = 'first'\n{change}"]})
+    code, log = book.build()
+    assert code == 1
+    assert re.search("changes.ipynb(: book/helper.py changed while| was edited during the build).*Build again", log)
+    assert book.build()[0] == 0, "it no longer changes anything"
+
+
+@pytest.mark.soak
+def test_a_cell_that_prints_a_hundred_megabytes(tmp_path):
+    cells = ["for _ in range(50): print(999_999 * 'x')", "for _ in range(500_000): print(99 * 'x', flush=True)"]
+    book = Book(tmp_path, {"prints": ["# Prints", "seed = 0", *cells]})
+    with book.start() as build:
+        follower = psutil.Process(build.pid)
+        peak = 0
+        while build.poll() is None:
+            peak = max(peak, follower.memory_info().rss)
+            time.sleep(0.05)
+    assert build.returncode == 0
+    assert book.page("book/prints").count(f"{50_000_000 - bounded_output.LIMIT:,} characters more, left out") == 2
+    assert len(book.page("book/prints")) < 400_000 and peak < 600e6
+
+
+# Disks that are full, and folders that cannot be written
+
+
+def build_behind(prefix, book):
+    """Build as a user does, behind a prefix: exit code and all that was printed."""
+    env = {name: value for name, value in os.environ.items() if name != "MNIST_DIR"} | book.env
+    command = [*prefix, COMMAND, "build", str(book.root)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=means.PATIENCE, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """A book that was built, and all of whose chapters must be executed again."""
+    book = Book(tmp_path / "book", {"word": WORD, "whole": WHOLE})
+    assert book.build()[0] == 0
+    book.expected = pages(book)
+    (book.root / "book" / "helper.py").write_text("word = 'first'  # anew\n")
+    return book
+
+
+@pytest.mark.soak
+def test_where_there_is_no_room_a_build_says_so_and_the_next_is_right(whole):
+    for kilobytes in (2, 20, 100, 200, 310, 400):  # from the executed notebooks to Sphinx's own files
+        code, log = build_behind(means.small_files(kilobytes), whole)
+        assert code == 1 and "File too large" in log, (kilobytes, log)
+        assert not left_over(whole) and not processes_of(whole)
+    assert whole.build()[0] == 0 and pages(whole) == whole.expected
+
+
+@pytest.mark.soak
+def test_on_a_full_disk_a_build_says_so_and_leaves_no_half_file(tmp_path):
+    book = Book(tmp_path, {"word": WORD, "whole": WHOLE})
+    (tmp_path / "_build").mkdir()
+    for kilobytes in (8, 100, 1_000, 3_000, 6_000, 8_000):  # all that is written takes about 10 MB
+        code, log = build_behind(means.little_room(tmp_path / "_build", kilobytes), book)
+        assert code == 1 and "No space left on device" in log, (kilobytes, log)
+        assert not processes_of(book)
+    assert build_behind(means.little_room(tmp_path / "_build", 100_000), book)[0] == 0
+
+
+@pytest.mark.soak
+def test_read_only_sources_are_built_and_a_read_only_build_is_an_error(whole):
+    sources = [path for path in whole.root.rglob("*") if "_build" not in path.parts] + [whole.root]
+    helper = whole.root / "book" / "helper.py"
+    with read_only(sources):
+        code, log = build_behind(means.UNPRIVILEGED, whole)
+        assert code == 1 and "PermissionError" in log, "this book's chapter writes there"
+    whole.edit("word", COUNT_RUNS, "")
+    with read_only(sources):
+        assert build_behind(means.UNPRIVILEGED, whole)[0] == 0
+    helper.write_text("word = 'second'\n")
+    with read_only([whole.root / "_build", *(whole.root / "_build").rglob("*")]):
+        code, log = build_behind(means.UNPRIVILEGED, whole)
+        assert code == 1 and "Permission denied" in log
+    assert whole.build()[0] == 0 and "second" in whole.page("book/word")
+    shutil.rmtree(whole.root / "_build")
+    with read_only(sources):
+        code, log = build_behind(means.UNPRIVILEGED, whole)
+        assert code == 1 and f"Permission denied: '{whole.root / '_build'}'" in log
+
+
+@contextlib.contextmanager
+def read_only(paths):
+    """Take the permission to write these, for a while."""
+    modes = {path: path.stat().st_mode for path in paths if path.exists()}
+    for path, mode in modes.items():
+        path.chmod(mode & ~0o222)
+    try:
+        yield
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)

@@ -119,8 +119,11 @@ def add(entry, dataset_name):
         entries.append(entry | {"digest": _digest(entry)})
         entries.sort(key=lambda each: (json.dumps(each["recipe"]), each["seed"]))
         scratch = path.with_suffix(".json.writing")
-        scratch.write_text("[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n", encoding="utf-8")
-        scratch.replace(path)
+        try:
+            scratch.write_text("[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n", encoding="utf-8")
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
 
 
 def _path(dataset_name):

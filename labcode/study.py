@@ -35,7 +35,7 @@ ALONE = threading.Lock()  # seeds and determinism are a process's: no two traini
 
 
 class StudyError(Exception):
-    """The study cannot go on: what is missing."""
+    """The study cannot go on: what is missing, how far it came, and how it goes on."""
 
 
 def train(name, dataset_name, seed, threads=None):
@@ -83,16 +83,22 @@ def run(names, dataset_name, seeds, jobs=None, scheduler=None):
         What failed, twice: a dict from (name, seed) to the reason.
 
     Raises:
-        StudyError: the cluster's scheduler or all of its workers are gone. What was finished is recorded.
+        StudyError: the cluster's scheduler or all of its workers are gone, or the results cannot be written. What was
+            finished is recorded.
+        KeyboardInterrupt: by Ctrl-C, with the same words as a StudyError.
     """
     recorded = {(name, r.seed) for name in names for r in records.find(training.RECIPES[name], dataset_name)}
     planned = [(name, seed) for seed in range(seeds) for name in names]
     left = [pair for pair in planned if pair not in recorded]
-    place = _ThisMachine(jobs) if scheduler is None else _Cluster(scheduler, jobs)
-    with place, tqdm(total=len(planned), initial=len(planned) - len(left), unit="run") as bar:
+    failures = {}
+    with (
+        tqdm(total=len(planned), initial=len(planned) - len(left), unit="run") as bar,
+        _how_far(bar, failures),
+        _ThisMachine(jobs) if scheduler is None else _Cluster(scheduler, jobs) as place,
+    ):
         # What fails is tried once more, alone: a worker that dies takes along what is trained beside it.
         for at_once in (place.jobs, 1):
-            failures = {}
+            failures.clear()
             for pair, entry, why in _try(left, at_once, dataset_name, place):
                 if entry:
                     records.add(entry, dataset_name)
@@ -101,6 +107,21 @@ def run(names, dataset_name, seeds, jobs=None, scheduler=None):
                     failures[pair] = why
             left = list(failures)
     return failures
+
+
+@contextlib.contextmanager
+def _how_far(bar, failures):
+    """Where the study cannot go on, say how far it came."""
+    try:
+        yield
+    except (KeyboardInterrupt, StudyError, OSError) as end:
+        why = {KeyboardInterrupt: "interrupted", StudyError: str(end)}.get(type(end)) or _why(end)
+        kind = KeyboardInterrupt if isinstance(end, KeyboardInterrupt) else StudyError
+        raise kind(f"{why}; {_counts(bar.total, bar.n, len(failures))}; {RESUME}") from end
+
+
+def _counts(planned, recorded, failed):
+    return f"{planned} planned, {recorded} recorded, {failed} failed"
 
 
 def _try(pairs, at_once, dataset_name, place):
@@ -124,7 +145,7 @@ def _outcome(future):
     try:
         return future.result()
     except CancelledError:
-        raise StudyError(f"the cluster's scheduler is gone; {RESUME}") from None
+        raise StudyError("the cluster's scheduler is gone") from None
     except Exception as error:
         return None, _why(error)
 
@@ -195,7 +216,7 @@ class _Cluster(contextlib.AbstractContextManager):
         try:
             yield
         except OSError as error:  # TimeoutError is one
-            raise StudyError(f"the cluster at {self.address}: {_why(error)}; {RESUME}") from error
+            raise StudyError(f"the cluster at {self.address}: {_why(error)}") from error
 
 
 def _positive(text):
@@ -215,13 +236,13 @@ def main():
     options = parser.parse_args()
     try:
         failures = run(options.recipes, options.dataset, options.seeds, options.jobs, options.scheduler)
-    except KeyboardInterrupt:
-        print(f"interrupted; {RESUME}", file=sys.stderr)
+    except KeyboardInterrupt as end:
+        print(str(end) or f"interrupted; {RESUME}", file=sys.stderr)
         sys.exit(130)  # as shells count an end by Ctrl-C
     except (StudyError, records.RecordsError) as error:
         sys.exit(str(error))
     planned = len(options.recipes) * options.seeds
-    print(f"{planned} planned, {planned - len(failures)} recorded, {len(failures)} failed")
+    print(_counts(planned, planned - len(failures), len(failures)))
     if failures:
         sys.exit("\n".join(f"{name}, seed {seed}: {why}" for (name, seed), why in failures.items()))
 

@@ -146,11 +146,6 @@ def kill_once_there_are(count, *victims):
     return killed
 
 
-def training_worker():
-    """The youngest process of this machine's pool."""
-    return max(workers_of(os.getpid()), key=lambda child: child.create_time()).pid
-
-
 def workers_of(pid):
     """The processes of a study's pool: the children that run loky's worker."""
     children = psutil.Process(pid).children(recursive=True)
@@ -160,6 +155,7 @@ def workers_of(pid):
 def start_cluster(processes, *options):
     """A Dask scheduler and two workers, of one thread each; the scheduler's address."""
     file = records.RESULTS.parent / "scheduler.json"
+    file.unlink(missing_ok=True)  # of a cluster before
     log = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": records.RESULTS.parent}
     dask = [sys.executable, "-m", "dask"]
     scheduler = ["--port", "0", "--no-dashboard", "--host", "127.0.0.1", "--scheduler-file", str(file)]
@@ -172,9 +168,9 @@ def start_cluster(processes, *options):
     return json.loads(file.read_text("utf-8"))["address"]
 
 
-def start_study(processes, *options):
+def start_study(processes, *options, prefix=()):
     """The command line in a process of its own, with a process group of its own as a terminal gives it."""
-    command = [sys.executable, "-c", MAIN, str(records.RESULTS), "mnist-5k", *options]
+    command = [*prefix, sys.executable, "-c", MAIN, str(records.RESULTS), "mnist-5k", *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     heed_interrupt = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored where tests run with &
     processes.append(subprocess.Popen(command, start_new_session=True, preexec_fn=heed_interrupt, **pipes))
@@ -186,13 +182,18 @@ def beside_the_bar(errors):
     return [line for line in errors.splitlines() if line and "run/s]" not in line and "s/run]" not in line]
 
 
-def assert_ctrl_c_ends_it(process):
+def how_far(done):
+    """What a study that ended early says of that, where nothing failed."""
+    return f"{SEEDS} planned, {done} recorded, 0 failed; {study.RESUME}"
+
+
+def assert_ctrl_c_ends_it(process, done):
     """Ctrl-C, as a terminal sends it to a study and all that it started: one line, and nothing is left."""
     started = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
     out, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (130, "")
-    assert beside_the_bar(errors) == [f"interrupted; {study.RESUME}"]
+    assert beside_the_bar(errors) == [f"interrupted; {how_far(done)}"]
     assert started and psutil.wait_procs(started, timeout=5)[1] == []
 
 
@@ -206,16 +207,18 @@ def test_what_fails_is_tried_twice_and_reported_and_the_rest_goes_on(monkeypatch
         assert f"fc, seed {seed}: DataError" in str(end.value) and "MNIST_DIR" in str(end.value)
 
 
-def test_a_study_goes_on_where_it_was_and_survives_a_dead_worker(trained, half_trained, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setenv("LABCODE_CACHE", str(trained))
-        assert study.run(["fc"], "mnist-5k", 1) == {}
-    killed = kill_once_there_are(2, training_worker)
+def test_a_study_goes_on_where_it_was_and_survives_a_dead_worker(trained, bad_training, tmp_path, monkeypatch):
+    died = tmp_path / "died"
+    bad_training(f"os.path.exists({str(died)!r}) or (open({str(died)!r}, 'w'), os.kill(os.getpid(), 9))")
+    assert study.run(["fc"], "mnist-5k", 1) == {}
+    store = shutil.copytree(trained, tmp_path / "all but the recorded one")
+    shutil.rmtree(dict(runs_in(store))[0])
+    monkeypatch.setenv("LABCODE_CACHE", str(store))
     assert study.run(["fc"], "mnist-5k", SEEDS, jobs=2) == {}
-    assert killed.is_set() and recorded().keys() == set(range(SEEDS))
+    assert died.exists() and recorded().keys() == set(range(SEEDS))
     histories = [json.dumps(history) for history, _ in recorded().values()]
     assert len(set(histories)) == SEEDS, "each seed gives other numbers"
-    assert {seed for seed, _ in runs_in(half_trained)} == set(range(1, SEEDS)), "what was recorded is not trained again"
+    assert {seed for seed, _ in runs_in(store)} == set(range(1, SEEDS)), "what was recorded is not trained again"
     assert_as_on_this_machine(trained, monkeypatch)
 
 
@@ -229,7 +232,9 @@ def test_a_training_that_kills_its_worker_each_time_fails_alone(where, bad_train
     assert {"here": "TerminatedWorkerError", "cluster": "KilledWorker"}[where] in failures["fc", BAD]
 
 
-def test_a_scheduler_that_is_gone_ends_the_study_with_one_line(bad_training, processes):
+def test_a_scheduler_that_is_gone_ends_the_study_with_one_line_and_once_back_it_goes_on(
+    bad_training, processes, trained, monkeypatch
+):
     bad_training("time.sleep(3600)")
     address = start_cluster(processes, "--no-nanny")
     process = start_study(processes, "--recipes", "fc", "--seeds", str(SEEDS), "--scheduler", address)
@@ -237,7 +242,12 @@ def test_a_scheduler_that_is_gone_ends_the_study_with_one_line(bad_training, pro
     processes[0].kill()
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1 and recorded().keys() == set(range(SEEDS)) - {BAD}
-    assert beside_the_bar(errors) == [f"the cluster's scheduler is gone; {study.RESUME}"]
+    assert beside_the_bar(errors) == [f"the cluster's scheduler is gone; {how_far(SEEDS - 1)}"]
+
+    bad_training("pass")
+    back = start_cluster(processes)
+    assert study.run(["fc"], "mnist-5k", SEEDS, scheduler=back) == {}
+    assert_as_on_this_machine(trained, monkeypatch)
 
 
 def test_a_cluster_without_workers_ends_the_study(bad_training, processes, monkeypatch):
@@ -246,7 +256,7 @@ def test_a_cluster_without_workers_ends_the_study(bad_training, processes, monke
     monkeypatch.setattr(study, "WORKER_SECONDS", 1)
     address = start_cluster(processes, "--no-nanny")
     killed = kill_once_there_are(SEEDS - 1, *[process.pid for process in processes[1:]])
-    with pytest.raises(study.StudyError, match=f"cluster at {address}: .*0/1 workers.*; {study.RESUME}"):
+    with pytest.raises(study.StudyError, match=f"cluster at {address}: .*0/1 workers.*; {how_far(SEEDS - 1)}"):
         study.run(["fc"], "mnist-5k", SEEDS, scheduler=address)
     assert killed.is_set() and recorded().keys() == set(range(SEEDS)) - {BAD}
 
@@ -295,14 +305,31 @@ def test_ctrl_c_ends_all_processes_and_keeps_what_was_finished(bad_training, pro
     bad_training("try: time.sleep(3600)\n        finally: os.write(2, b'a worker speaks of its end')")
     process = start_study(processes, "--recipes", "fc", "--seeds", str(SEEDS), "--jobs", "2")
     wait_until(lambda: len(recorded()) == SEEDS - 1)
-    assert_ctrl_c_ends_it(process)
+    assert_ctrl_c_ends_it(process, SEEDS - 1)
 
 
 def test_ctrl_c_while_the_workers_start_ends_all_processes(bad_training, processes):
     bad_training("time.sleep(3600)")
     process = start_study(processes, "--recipes", "fc", "--seeds", str(SEEDS), "--jobs", "2")
     wait_until(lambda: any(sum(worker.cpu_times()[:2]) > 0.05 for worker in workers_of(process.pid)))
-    assert_ctrl_c_ends_it(process)
+    assert_ctrl_c_ends_it(process, 0)
+
+
+def test_without_room_for_the_results_a_study_ends_with_one_line_and_goes_on_where_it_was(
+    bad_training, processes, trained, monkeypatch
+):
+    bad_training("pass")
+    assert study.run(["fc"], "mnist-5k", 1) == {}
+    file = records.RESULTS / "mnist-5k.json"
+    before = file.read_bytes()
+    limit = ["prlimit", f"--fsize={len(before) + 1000}"]  # not enough for a second entry
+    process = start_study(processes, "--recipes", "fc", "--seeds", str(SEEDS), prefix=limit)
+    out, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (1, "")
+    assert beside_the_bar(errors) == [f"OSError: [Errno 27] File too large; {how_far(1)}"]
+    assert file.read_bytes() == before and not list(records.RESULTS.glob("*.writing"))
+    assert study.run(["fc"], "mnist-5k", SEEDS) == {}
+    assert_as_on_this_machine(trained, monkeypatch)
 
 
 def test_no_thread_outlives_a_study(trained, monkeypatch):

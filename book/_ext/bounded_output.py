@@ -11,7 +11,7 @@ LIMIT = 100_000  # characters, some 30 screens
 
 
 class BoundedClient(PapermillNotebookClient):
-    """Keeps the first ``LIMIT`` characters that a cell prints, and then says how many it leaves out."""
+    """Keeps the first ``LIMIT`` characters that a cell prints, and then says how many it leaves out, at least."""
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
@@ -31,7 +31,7 @@ class BoundedClient(PapermillNotebookClient):
                 outs.append(new_output("stream", name="stdout"))
                 self.notices[cell_index] = outs[-1]
             left_out = self.printed[cell_index] - LIMIT
-            self.notices[cell_index].text = f"\n[This cell printed {left_out:,} characters more, left out here.]\n"
+            self.notices[cell_index].text = f"\n[Left out here: at least {left_out:,} characters more.]\n"
         return output
 
 

@@ -58,7 +58,8 @@ def pages(book):
     }
     for name in [name for name in files if name.endswith(".html")]:
         files[name] = re.sub(rb"\d{4}-\d\d-\d\d \d\d:\d\d UTC \S+ \d+ s", b"", files[name])
-    del files[".papermill_chapters.json"], files["searchindex.js"]  # with digests and words of these times
+    for name in (".papermill_chapters.json", ".buildinfo", "searchindex.js"):  # with digests and words of these times
+        del files[name]
     return files
 
 
@@ -146,8 +147,8 @@ def test_of_much_print_the_page_has_the_first_part_and_says_so(book):
     printed = "".join(f"line {number}\n" for number in range(30_000))
     first = printed[: bounded_output.LIMIT]
     left_out = len(printed) - bounded_output.LIMIT
-    assert f"{first}\n[This cell printed {left_out:,} characters more, left out here.]" in re.sub("\n+", "\n", shown)
-    assert "more" in shown.partition("left out here")[2], "the next cell's output is whole"
+    assert f"{first}\n[Left out here: at least {left_out:,} characters more.]" in re.sub("\n+", "\n", shown)
+    assert "more" in shown.partition("Left out here")[2], "the next cell's output is whole"
 
 
 def test_a_cell_that_writes_a_file_beside_the_sources_does_no_harm(book):
@@ -282,7 +283,10 @@ def test_a_cell_that_prints_a_hundred_megabytes(tmp_path):
             peak = max(peak, follower.memory_info().rss)
             time.sleep(0.05)
     assert build.returncode == 0
-    assert book.page("book/prints").count(f"{50_000_000 - bounded_output.LIMIT:,} characters more, left out") == 2
+    left_out = [
+        int(number.replace(",", "")) for number in re.findall(r"at least ([\d,]+) ch", book.page("book/prints"))
+    ]
+    assert left_out[0] == 50_000_000 - bounded_output.LIMIT and 1_000_000 < left_out[1] <= left_out[0]
     assert len(book.page("book/prints")) < 400_000 and peak < 600e6
 
 
@@ -309,7 +313,7 @@ def whole(tmp_path):
 
 @pytest.mark.soak
 def test_where_there_is_no_room_a_build_says_so_and_the_next_is_right(whole):
-    for kilobytes in (2, 20, 100, 200, 310, 400):  # from the executed notebooks to Sphinx's own files
+    for kilobytes in (2, 20, 100, 200):  # from the executed notebooks to Sphinx's own files
         code, log = build_behind(means.small_files(kilobytes), whole)
         assert code == 1 and "File too large" in log, (kilobytes, log)
         assert not left_over(whole) and not processes_of(whole)
@@ -320,7 +324,7 @@ def test_where_there_is_no_room_a_build_says_so_and_the_next_is_right(whole):
 def test_on_a_full_disk_a_build_says_so_and_leaves_no_half_file(tmp_path):
     book = Book(tmp_path, {"word": WORD, "whole": WHOLE})
     (tmp_path / "_build").mkdir()
-    for kilobytes in (8, 100, 1_000, 3_000, 6_000, 8_000):  # all that is written takes about 10 MB
+    for kilobytes in (8, 100, 1_000, 3_000, 6_000):  # all that is written takes about 8 MB
         code, log = build_behind(means.little_room(tmp_path / "_build", kilobytes), book)
         assert code == 1 and "No space left on device" in log, (kilobytes, log)
         assert not processes_of(book)

@@ -142,7 +142,8 @@ class Chapter:
         record = self.record
         parts = [WORDS[record["dataset"]]] if record["dataset"] else []
         parts += [f"seed {record['seed']}"] if record["seed"] is not None else []
-        parts += [", ".join(f"{name} {version}" for name, version in record["versions"].items() if version != "none")]
+        versions = {name: record["versions"][name] for name in provenance.versions()}  # a file has them sorted
+        parts += [", ".join(f"{name} {version}" for name, version in versions.items() if version != "none")]
         parts += [record["processor"], f"{record['date'][:16].replace('T', ' ')} UTC", f"{record['seconds']:.0f} s"]
         return f"Computed with: {' · '.join(parts)}"
 

@@ -157,6 +157,7 @@ class Build:
 
     def execute(self, app, env, docnames):
         """Execute the stale chapters, side by side, and keep what they give; one error names all that failed."""
+        shutil.rmtree(self.executing, ignore_errors=True)  # of a build that was killed
         if self.stale:
             self.execute_stale(app.config.papermill_timeout)
         self.pages.unlink(missing_ok=True)  # from now on pages are written
@@ -165,7 +166,6 @@ class Build:
         """Execute the stale chapters and keep what they give."""
         for docname, reason in self.stale.items():
             LOGGER.info("%s: %s", self.chapters[docname].name, reason)
-        shutil.rmtree(self.executing, ignore_errors=True)  # of a build that was killed
         chapters = [self.chapters[docname] for docname in self.stale]
         try:
             executions = [Execution(chapter, self.executing / chapter.name, self.dataset) for chapter in chapters]

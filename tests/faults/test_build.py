@@ -52,12 +52,12 @@ def processes_of(book):
 
 
 def pages(book):
-    """All that the build left to be read, a dict name: content, without what tells when it was made."""
+    """All that the build left to be read, a dict name: content, without times and the versions of style sheets."""
     files = {
         path.relative_to(book.pages).as_posix(): path.read_bytes() for path in book.pages.rglob("*") if path.is_file()
     }
     for name in [name for name in files if name.endswith(".html")]:
-        files[name] = re.sub(rb"\d{4}-\d\d-\d\d \d\d:\d\d UTC \S+ \d+ s", b"", files[name])
+        files[name] = re.sub(rb"\d{4}-\d\d-\d\d \d\d:\d\d UTC \S+ \d+ s|\?v=\w+", b"", files[name])
     for name in (".papermill_chapters.json", ".buildinfo", "searchindex.js"):  # with digests and words of these times
         del files[name]
     return files

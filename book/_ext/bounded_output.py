@@ -41,7 +41,13 @@ class Engine(NBClientEngine):
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, input_path, start_timeout, **options):
         """Called by papermill; the options are nbclient's."""
-        BoundedClient(nb_man, kernel_name=kernel_name, startup_timeout=start_timeout, **options).execute()
+        client = BoundedClient(nb_man, kernel_name=kernel_name, startup_timeout=start_timeout, **options)
+        try:
+            client.execute()
+        finally:
+            if client.kc:  # nbclient leaves it to him who started the kernel
+                client.kc.stop_channels()
+                client.kc.context.destroy()
 
 
 papermill_engines.register(ENGINE, Engine)

@@ -4,7 +4,6 @@ The claims are data (``claims.toml``); ``measurements`` answers them, and ``rule
 """
 
 import math
-import re
 import tomllib
 from dataclasses import dataclass
 from numbers import Real
@@ -12,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from labcode import measurements, records, training
-from labcode.rules import CONSISTENT, FEWEST, RULES, UNTESTED, VERDICTS, check_range, within
+from labcode import measurements, records, runs, training
+from labcode.rules import FEWEST, RULES, UNTESTED, VERDICTS, check_range, within
 
 CLAIMS = Path(__file__).with_name("claims.toml")
 IDS = (  # what the report claims, in its order
@@ -37,9 +36,8 @@ def _number(low=-math.inf, high=math.inf):
     return fits
 
 
-def _accuracies_and_losses(count):
-    """A function that says whether a value is a list of so many accuracies, then as many losses."""
-    kinds = [_number(0, 1)] * count + [_number(0)] * count
+def _list_of(*kinds):
+    """A function that says whether a value is a list of one value of each of these kinds."""
 
     def fits(value):
         right_length = isinstance(value, list) and len(value) == len(kinds)
@@ -48,20 +46,48 @@ def _accuracies_and_losses(count):
     return fits
 
 
+def _table_of(**kinds):
+    """A function that says whether a value is a table of one value of each of these kinds, by name."""
+
+    def fits(value):
+        return isinstance(value, dict) and value.keys() == kinds.keys() and all(kinds[key](value[key]) for key in kinds)
+
+    return fits
+
+
 def _plain(value):
     return isinstance(value, str) or _number()(value)
 
 
+def _texts(value):
+    return isinstance(value, list) and all(map(_text, value))
+
+
+def _text(value):
+    return isinstance(value, str) and bool(value.strip())
+
+
+SHARE = _number(0, 1)
 UNITS = {  # what a reported value of each is, and whether one is that
-    "percent": ("a number from 0 to 1", _number(0, 1)),
+    "percent": ("a number from 0 to 1", SHARE),
     "pp": ("a number from -1 to 1", _number(-1, 1)),
     "seconds": ("a number above 0", _number(math.ulp(0))),
     "list": ("a list of numbers or texts", lambda value: isinstance(value, list) and value and all(map(_plain, value))),
-    "log": ("a list of 5 numbers from 0 to 1, then 5 from 0", _accuracies_and_losses(5)),
-    "test": ("a list of a number from 0 to 1, then one from 0", _accuracies_and_losses(1)),
-    "text": ("a text or a table", lambda value: isinstance(value, (str, dict)) and value),
+    "log": ("a list of 5 numbers from 0 to 1, then 5 from 0", _list_of(*[SHARE] * 5, *[_number(0)] * 5)),
+    "test": ("a list of a number from 0 to 1, then one from 0", _list_of(SHARE, _number(0))),
+    "text": ("a text or a table", lambda value: _text(value) or isinstance(value, dict) and value),
 }
-SECTION = re.compile(r"\d(\.\d)?")
+OWN_NUMBERS = {  # what the functions of ``rules.CONSISTENT`` compare, and whether a table is that
+    "cnn_gap_smaller": (
+        "{ fc = [training accuracy, test accuracy], cnn = the same }, numbers from 0 to 1",
+        _table_of(fc=_list_of(SHARE, SHARE), cnn=_list_of(SHARE, SHARE)),
+    ),
+    "argmax_is_printed": (
+        "{ probabilities = ten numbers from 0 to 1, printed = a digit }",
+        _table_of(probabilities=_list_of(*[SHARE] * 10), printed=lambda value: type(value) is int and 0 <= value <= 9),
+    ),
+}
+SECTIONS = ("1", "2.1", "2.2", "2.3", "3.1", "3.2", "3.3", "4", "5", "6")  # the report's
 
 
 @dataclass(frozen=True)
@@ -78,6 +104,7 @@ class Judgement:
         verdict: one of ``rules.VERDICTS``.
         recorded_verdict: that of the runs recorded on all of MNIST, where this data set cannot answer but they can;
             else None.
+        too_few: whether it is untested only because too few seeds are recorded.
     """
 
     id: str
@@ -87,6 +114,7 @@ class Judgement:
     inside: bool | None
     verdict: str
     recorded_verdict: str | None = None
+    too_few: bool = False
 
 
 def load_claims(path=CLAIMS):
@@ -130,41 +158,43 @@ def _check(name, claim):
     expect_one_of("about", ("mnist", "any") if claim["rule"] != "range" else ("mnist",))
     expect_one_of("measurement", RULES[claim["rule"]].measurements)
     unit = measurements.UNITS[claim["measurement"]]
-    expect(claim["unit"] == unit, "measurement", f"one that gives {claim['unit']}; this one gives {unit}")
-    for field in ("section", "statement", "hardware"):
-        expect(field not in claim or isinstance(claim[field], str) and claim[field], field, "a text")
-    expect(SECTION.fullmatch(claim["section"]), "section", "a section's number, as 2 or 2.1")
-    for field in ("needs", "shown"):
-        value = claim.get(field, [])
-        expect(isinstance(value, list) and all(isinstance(x, str) for x in value), field, "a list of texts")
+    expect(claim["unit"] == unit, "unit", f"{unit}, for that is what the measurement {claim['measurement']} gives")
+    expect_one_of("section", SECTIONS)
+    expect(_text(claim["statement"]), "statement", "a text")
+    if "hardware" in claim:
+        expect_one_of("hardware", runs.COLAB)
+    if "needs" in claim:
+        expect(_texts(claim["needs"]) and claim["needs"], "needs", "a list of texts, at least one")
+        shown = _texts(claim["shown"]) and set(claim["shown"]) <= set(claim["needs"])
+        expect(shown, "shown", f"a list of texts of {claim['needs']}")
     if "reported" in claim:
-        form, fits = UNITS[claim["unit"]]
-        expect(fits(claim["reported"]), "reported", f"{form}, for its unit is {claim['unit']}")
-    if "consistency" in claim:
-        expect_one_of("consistency", CONSISTENT)
-        _check_consistency(name, claim)
+        _check_reported(claim, expect)
     _check_follows(claim, expect)
 
 
-def _check_consistency(name, claim):
-    """The report's own numbers must be those that the function compares."""
-    try:
-        CONSISTENT[claim["consistency"]](claim["reported"])
-    except (LookupError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"claim {name}, reported {claim['reported']!r}: expected the numbers that {claim['consistency']} "
-            f"compares ({type(error).__name__}: {error})"
-        ) from error
+def _check_reported(claim, expect):
+    """What is reported must be of its unit, as many values as are measured, and such as can be compared."""
+    form, fits = UNITS[claim["unit"]]
+    expect(fits(claim["reported"]), "reported", f"{form}, for its unit is {claim['unit']}")
+    if claim["unit"] == "list":
+        count = measurements.COUNTS[claim["measurement"]]
+        expect(len(claim["reported"]) == count, "reported", f"{count} values, as {claim['measurement']} gives")
+    if "consistency" in claim:
+        expect(claim["consistency"] in tuple(OWN_NUMBERS), "consistency", f"one of {', '.join(OWN_NUMBERS)}")
+        form, fits = OWN_NUMBERS[claim["consistency"]]
+        expect(fits(claim["reported"]), "reported", f"the numbers that {claim['consistency']} compares, {form}")
 
 
 def _check_follows(claim, expect):
-    """What the conclusion says must be there for each verdict that the claim can have, and for no other."""
-    rule = RULES[claim["rule"]]
-    always = claim["about"] == "any" and claim["measurement"] in measurements.EXACT
-    possible = {*rule.gives, *(() if always else (UNTESTED,))}
+    """What the conclusion says must be there for each verdict that the claim can have, and for no other.
+
+    A claim that every data set can answer is only untested where too few seeds are recorded, and that is said of all
+    claims in the same words.
+    """
+    possible = {*RULES[claim["rule"]].gives, *((UNTESTED,) if claim["about"] == "mnist" else ())}
     expected = f"a text for each of {', '.join(v for v in VERDICTS if v in possible)}"
     sentences = claim.get("follows", dict.fromkeys(possible, "-"))
-    good = isinstance(sentences, dict) and all(isinstance(text, str) and text for text in sentences.values())
+    good = isinstance(sentences, dict) and all(map(_text, sentences.values()))
     expect(good and sentences.keys() == possible, "follows", expected)
 
 
@@ -244,10 +274,10 @@ def _judge(name, claim, dataset, seed):
         measured, recorded = observe(measurement, dataset, seed)
     else:
         measured = measurements.EXACT[measurement](dataset, lambda recipe: _find(dataset, seed, recipe))
-    too_few = measurement in measurements.OBSERVED and len(recorded) < FEWEST
-    verdict = rule.judge(claim, None if too_few else measured, recorded)  # one run alone has no vote
-    if verdict in rule.by_report or tested and verdict != UNTESTED:
-        return Judgement(name, claim, measured, recorded, inside, verdict)
+    alone = measurement in measurements.OBSERVED and len(recorded) < FEWEST
+    verdict = rule.judge(claim, None if alone else measured, recorded)  # one run has no vote
+    if tested or verdict in rule.by_report:
+        return Judgement(name, claim, measured, recorded, inside, verdict, too_few=verdict == UNTESTED)
     return Judgement(name, claim, measured, recorded, inside, UNTESTED, _recorded_verdict(claim))
 
 

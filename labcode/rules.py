@@ -2,14 +2,18 @@
 
 exact        the measured value is the reported one, to the last digit.
 range        the reported value lies in the 95 % prediction interval for one further run on the same test images, which
-             the recorded seeds give. The ten values of a log are one statement, and share the 5 %; of an accuracy and
-             its loss the accuracy decides.
+             the recorded seeds give. Several values are one statement, and share the 5 %: the ten of a log, an
+             accuracy and its loss.
 holds        each of the statements holds. A statement about a run holds where more than half of the recorded runs show
              it; what a record cannot say, this build's run does.
 measures     by each of several measures it holds: reproduced; by none: not reproduced; by some: it claims too much.
 own-numbers  the report's own numbers agree with the claim, and then the statements hold.
 evidence     the report shows what its claim needs, and then the statements hold.
 hardware     the time was taken on hardware of the kind that is here; the shorter time is above 4/5 of the longer.
+
+The prediction interval is Student's t, as for normal values (Hahn and Meeker 1991). So it is taken where they can be
+that: of accuracies on the log-odds, of losses on the logarithm, for as they are they end at 0 or 1, and near an end
+their spread is not even. Differences of accuracies, in percentage points, are far from their ends and taken as they are.
 
 By fewer than five recorded seeds neither a range nor a statement about runs is decided: the claim is not tested.
 
@@ -57,23 +61,24 @@ class Rule:
     gives: tuple
     measurements: dict
     units: tuple
-    needs: frozenset = frozenset({"reported"})
+    needs: frozenset = frozenset({"reported", "follows"})
     by_report: tuple = ()
     shown_untested: bool = False
 
 
 def verdict_range(recorded, unit):
     """Where a reported value counts as reproduced: (low, high), each like one of the recorded values (n,) or (n, k)."""
-    return _interval(recorded, unit, VERDICT_LEVEL, recorded[0].size if unit == "log" else 1)
+    return _interval(recorded, unit, VERDICT_LEVEL)
 
 
 def check_range(recorded, unit):
     """Where a build's own value can lie: (low, high), each like one of the recorded values (n,) or (n, k)."""
-    return _interval(recorded, unit, CHECK_LEVEL, recorded[0].size)
+    return _interval(recorded, unit, CHECK_LEVEL)
 
 
-def _interval(recorded, unit, level, together):
+def _interval(recorded, unit, level):
     """The prediction interval on a scale without ends: of accuracies the log-odds, of losses the logarithm."""
+    together = recorded[0].size
     accuracy = ACCURACY.get(unit)
     if accuracy is None:
         return evaluation.prediction_interval(recorded, level, together)
@@ -96,10 +101,7 @@ def _exact(claim, measured, recorded):
 def _range(claim, measured, recorded):
     if len(recorded) < FEWEST:
         return UNTESTED
-    reported, unit = claim["reported"], claim["unit"]
-    if unit == "test":
-        reported, recorded, unit = reported[0], recorded[:, 0], "percent"
-    return REPRODUCED if within(reported, verdict_range(recorded, unit)) else NOT_REPRODUCED
+    return REPRODUCED if within(claim["reported"], verdict_range(recorded, claim["unit"])) else NOT_REPRODUCED
 
 
 def _in_most_runs(measured, recorded):
@@ -155,7 +157,7 @@ CONSISTENT = {"cnn_gap_smaller": _cnn_gap_smaller, "argmax_is_printed": _argmax_
 FACTS, STATEMENTS = measurements.EXACT, measurements.EXACT | measurements.OBSERVED
 EITHER = (REPRODUCED, NOT_REPRODUCED)
 RULES = {
-    "exact": Rule(_exact, EITHER, FACTS, ("list",)),
+    "exact": Rule(_exact, EITHER, FACTS, ("list",), needs=frozenset({"reported"})),
     "range": Rule(
         _range,
         (*EITHER, UNTESTED),
@@ -170,7 +172,7 @@ RULES = {
         (*EITHER, CONTRADICTED),
         STATEMENTS,
         ("text",),
-        needs=frozenset({"reported", "consistency"}),
+        needs=frozenset({"reported", "follows", "consistency"}),
         by_report=(CONTRADICTED,),
     ),
     "evidence": Rule(
@@ -178,7 +180,7 @@ RULES = {
         (*EITHER, OVERCLAIMED),
         STATEMENTS,
         ("text",),
-        needs=frozenset({"needs", "shown"}),
+        needs=frozenset({"needs", "shown", "follows"}),
         by_report=(OVERCLAIMED,),
     ),
     "hardware": Rule(

@@ -21,6 +21,8 @@ from labcode import data, store
 # What a training computes is decided by these sources; editing any other module retrains nothing.
 SOURCES = ("data.py", "fitting.py", "idx.py", "loop.py", "models.py", "training.py")
 
+COLAB = ("a Colab machine", "a Colab GPU")  # kinds of hardware beside processors
+
 
 @dataclass(frozen=True)
 class Run:
@@ -85,7 +87,7 @@ def hardware():
     """The kinds of hardware that this machine is: its processor, and on Google Colab that, with or without a GPU."""
     kinds = {processor()}
     if "COLAB_RELEASE_TAG" in os.environ:  # Colab sets it in every machine
-        kinds |= {"a Colab machine"} | ({"a Colab GPU"} if Path("/dev/nvidia0").exists() else set())
+        kinds |= set(COLAB if Path("/dev/nvidia0").exists() else COLAB[:1])
     return kinds
 
 

@@ -139,8 +139,13 @@ def counts(judgements):
 
 def conclusion(judgements):
     """What follows for the report's conclusions, as a Markdown list: of each claim the sentence of its verdict."""
-    sentences = [j.claim["follows"].get(j.verdict) for j in judgements if "follows" in j.claim]
-    return Markdown("\n".join(f"- {sentence}" for sentence in sentences if sentence))
+    return Markdown("\n".join(f"- {_follows(judgement)}" for judgement in judgements if "follows" in judgement.claim))
+
+
+def _follows(judgement):
+    if judgement.too_few:
+        return f"Nothing is decided of “{judgement.claim['statement']}”: {TOO_FEW}."
+    return judgement.claim["follows"][judgement.verdict]
 
 
 def spread(standard_deviation):

@@ -121,6 +121,12 @@ def test_cnn_gap_is_smaller_compares_training_minus_test_accuracy(fc_train, cnn_
     assert only(observe("cnn_gap_is_smaller", fc=fc, cnn=cnn)) is smaller
 
 
+@pytest.mark.parametrize(("test", "below"), [(0.94, True), (0.95, False), (0.96, False)])
+def test_fc_is_held_against_the_end_of_its_log(test, below):
+    fc = record(bar_accuracy=[0.99, 0.95], train_accuracy=[0.9, 0.93], val_accuracy=[0.5, test])
+    assert only(observe("fc_test_below_its_log", fc=fc)) is below
+
+
 def network(offset):
     """The Record of a training of two epochs, each of whose values is another."""
     keys = ("bar_accuracy", "bar_loss", "train_accuracy", "val_accuracy", "val_loss")
@@ -137,7 +143,6 @@ def network(offset):
         ("fc_slow_train_accuracy", 1.01),
         ("fc_log", [0.00, 0.01, 0.10, 0.11]),
         ("cnn_log", [2.00, 2.01, 2.10, 2.11]),
-        ("fc_gap_of_the_log", 0.01 - 0.31),
         ("fc_gap", 0.21 - 0.31),
         ("cnn_gap", 2.21 - 2.31),
         ("cnn_gain", 2.31 - 0.31),

@@ -23,7 +23,7 @@ from labcode.rules import (
 
 NOTHING = np.array([])
 SEEDS = np.array([0.968, 0.969, 0.970, 0.9695, 0.9685])
-T_95, T_95_BY_10 = 2.776, 5.598  # Student's t with 4 degrees of freedom: of 95 %, and of 95 % shared by ten
+T_95, T_95_BY_2, T_95_BY_10 = 2.776, 3.495, 5.598  # Student's t with 4 degrees of freedom: of 95 %, and shared
 T_999, T_999_BY_2, T_999_BY_10 = 8.610, 10.306, 15.544  # of 99.9 %, and shared
 A_BIT = 3e-6  # more than what the table's rounding of t moves an edge by
 
@@ -181,13 +181,15 @@ def test_each_of_the_ten_numbers_of_a_log_must_lie_within_its_edges(at):
         assert range_verdict(list(reported), LOG, "log") == verdict
 
 
-@pytest.mark.parametrize("loss", [0, 0.069, 99], ids=["too low", "expected", "too high"])
-def test_of_an_accuracy_and_its_loss_the_accuracy_decides_alone(loss):
+@pytest.mark.parametrize("at", range(2))
+def test_both_an_accuracy_and_its_loss_must_lie_within_their_edges(at):
     recorded = np.column_stack([SEEDS, SEEDS - 0.9])
-    low, high = edges(SEEDS, T_95, "percent")
-    for inside, outside in ((low + A_BIT, low - A_BIT), (high - A_BIT, high + A_BIT)):
-        assert range_verdict([inside, loss], recorded, "test") == REPRODUCED
-        assert range_verdict([outside, loss], recorded, "test") == NOT_REPRODUCED
+    low, high = edges(recorded[:, at], T_95_BY_2, ["percent", "nats"][at])
+    ends = ((low + A_BIT, REPRODUCED), (low - A_BIT, NOT_REPRODUCED), (99 if at else 1, NOT_REPRODUCED))
+    for value, verdict in (*ends, (high - A_BIT, REPRODUCED), (high + A_BIT, NOT_REPRODUCED)):
+        reported = recorded.mean(axis=0)
+        reported[at] = value
+        assert range_verdict(list(reported), recorded, "test") == verdict
 
 
 @pytest.mark.parametrize(
@@ -196,7 +198,7 @@ def test_of_an_accuracy_and_its_loss_the_accuracy_decides_alone(loss):
         ("percent", SEEDS, T_95, T_999, ["percent"]),
         ("nats", SEEDS, T_95, T_999, ["nats"]),
         ("pp", SEEDS, T_95, T_999, ["pp"]),
-        ("test", LOG[:, [4, 9]], T_95, T_999_BY_2, ["percent", "nats"]),
+        ("test", LOG[:, [4, 9]], T_95_BY_2, T_999_BY_2, ["percent", "nats"]),
         ("log", LOG, T_95_BY_10, T_999_BY_10, OF_LOG),
     ],
 )

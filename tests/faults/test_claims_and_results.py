@@ -14,7 +14,7 @@ from labcode import claims, records, training
 CLAIMS = claims.CLAIMS.read_text("utf-8")
 ENTRIES = re.findall(r"^\[[\w-]+\]\n.*?(?=^\[[\w-]+\]\n|\Z)", CLAIMS, re.M | re.S)  # each with its table of sentences
 VALUES = ["true", "-1", "1e999", "nan", '""', "[]", "[[]]", "{}", "1979-05-27"]
-ALLOWED = {("reported", "-1"), ("needs", "[]"), ("shown", "[]")}  # may as well be there
+ALLOWED = {("reported", "-1"), ("shown", "[]")}  # may as well be there
 
 
 def load(tmp_path, text):

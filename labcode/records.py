@@ -6,11 +6,13 @@ so that a change of the code around them does not orphan it; ``made`` says when,
 """
 
 import base64
+import contextlib
 import dataclasses
 import datetime
 import hashlib
 import json
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +28,7 @@ SURE = 0.995  # a confidence from here on is printed as 100 %
 
 
 class RecordsError(Exception):
-    """A file of records was cut or edited: which one, where, and what to do."""
+    """Records cannot be read, for somebody cut or edited them, or written: which file, where, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -104,15 +106,40 @@ def describe(run, recipe, seed, dataset):
     } | {key: _pack(getattr(record, key)) for key in BITS}
 
 
+def other_than_asked(entry, recipe, seed, dataset_name):
+    """In what an entry is another than that of this recipe, seed and data set, with what was asked for: text or ""."""
+    asked = {"recipe": dataclasses.asdict(recipe), "seed": seed, "data": data.DIGESTS[dataset_name]}
+    return "; ".join(f"{key} {entry[key]}, asked for {asked[key]}" for key in asked if entry[key] != asked[key])
+
+
+@contextlib.contextmanager
+def writing():
+    """What is done in its block writes to ``results/``, which is there from now on.
+
+    Raises:
+        RecordsError: that cannot be done.
+    """
+    try:
+        RESULTS.mkdir(exist_ok=True)
+        yield
+    except OSError as error:
+        raise RecordsError(f"{RESULTS}: cannot be written ({error}); make it a folder that you may write to") from error
+
+
+def check_writable():
+    """Raise RecordsError where ``results/`` cannot be written."""
+    with writing(), tempfile.TemporaryFile(dir=RESULTS):
+        pass
+
+
 def add(entry, dataset_name):
     """Keep an entry, unless its recipe and seed have one; in one move, so that nobody sees half of it.
 
     Raises:
-        RecordsError: the file was cut or edited.
+        RecordsError: the file was cut or edited, or cannot be written.
     """
-    RESULTS.mkdir(exist_ok=True)
     path = _path(dataset_name)
-    with FileLock(f"{path}.lock"):
+    with writing(), FileLock(f"{path}.lock"):
         entries = _read(path)
         if any(_key(each) == _key(entry) for each in entries):
             return

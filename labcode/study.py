@@ -83,10 +83,12 @@ def run(names, dataset_name, seeds, jobs=None, scheduler=None):
         What failed, twice: a dict from (name, seed) to the reason.
 
     Raises:
-        StudyError: the cluster's scheduler or all of its workers are gone, or the results cannot be written. What was
-            finished is recorded.
+        StudyError: the cluster's scheduler or all of its workers are gone, or the results cannot be written any more.
+            What was finished is recorded.
         KeyboardInterrupt: by Ctrl-C, with the same words as a StudyError.
+        records.RecordsError: the records cannot be read, or not be written; that is seen before anything is trained.
     """
+    records.check_writable()
     recorded = {(name, r.seed) for name in names for r in records.find(training.RECIPES[name], dataset_name)}
     planned = [(name, seed) for seed in range(seeds) for name in names]
     left = [pair for pair in planned if pair not in recorded]
@@ -100,7 +102,8 @@ def run(names, dataset_name, seeds, jobs=None, scheduler=None):
         for at_once in (place.jobs, 1):
             failures.clear()
             for pair, entry, why in _try(left, at_once, dataset_name, place):
-                if entry:
+                why = why or _why_another(entry, *pair, dataset_name)
+                if not why:
                     records.add(entry, dataset_name)
                     bar.update()
                 else:
@@ -138,6 +141,12 @@ def _try(pairs, at_once, dataset_name, place):
             yield in_flight.pop(future), *_outcome(future)
         if not finished:
             place.look()
+
+
+def _why_another(entry, name, seed, dataset_name):
+    """Why an entry is not the one that was asked for, or "": a worker's checkout can be another one than this."""
+    other = records.other_than_asked(entry, training.RECIPES[name], seed, dataset_name)
+    return other and f"the worker trained something else: {other}; give it this checkout of the project"
 
 
 def _outcome(future):

@@ -177,6 +177,22 @@ def test_what_is_recorded_is_as_it_was_written():
             assert entry["digest"] == hashlib.sha256(text.encode()).hexdigest()
 
 
+def test_where_results_cannot_be_written_one_error_says_so(entry, own_results):
+    own_results.parent.write_text("no folder")
+    for write in (records.check_writable, lambda: records.add(entry, "mnist-5k")):
+        with pytest.raises(records.RecordsError, match=r"results: cannot be written .*; make it a folder"):
+            write()
+
+
+@pytest.mark.parametrize(
+    ("field", "other"), [("recipe", {"network": "cnn"}), ("seed", 4), ("data", data.DIGESTS["mnist"])]
+)
+def test_an_entry_that_was_not_asked_for_is_told_with_what_was(entry, field, other):
+    assert records.other_than_asked(entry, RECIPE, 3, "mnist-5k") == ""
+    told = records.other_than_asked(entry | {field: other}, RECIPE, 3, "mnist-5k")
+    assert told == f"{field} {other}, asked for {entry[field]}"
+
+
 def test_entries_added_at_the_same_time_are_all_kept_in_the_order_of_the_seeds(entry):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda seed: records.add(entry | {"seed": seed}, "mnist-5k"), reversed(range(16))))

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -352,3 +353,21 @@ def test_a_count_below_one_is_refused(option, value, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         study.main()
     assert f"argument {option}: '{value}': expected a whole number of at least 1" in capsys.readouterr().err
+
+
+def test_a_worker_of_another_checkout_is_found_out_and_nothing_of_it_is_recorded(bad_training, monkeypatch):
+    bad_training()
+    monkeypatch.setitem(training.RECIPES, "fc", dataclasses.replace(SMALL, learning_rate=0.2))  # here, not in workers
+    found = records.find(training.RECIPES["fc"], "mnist-5k")
+    failures = study.run(["fc"], "mnist-5k", 1)
+    assert failures.keys() == {("fc", 0)} and not found and not recorded()
+    assert re.search(r"recipe \{.*'learning_rate': 0.1.*\}, asked for \{.*'learning_rate': 0.2", failures["fc", 0])
+    assert not list(records.RESULTS.glob("*.json"))
+
+
+def test_results_that_cannot_be_written_are_noticed_before_anything_is_trained(tmp_path, monkeypatch):
+    (tmp_path / "results").write_text("no folder")
+    monkeypatch.setattr(study, "_ThisMachine", lambda jobs: pytest.fail("a worker was started"))
+    monkeypatch.setattr(sys, "argv", ["study", "mnist-5k", "--recipes", "fc", "--seeds", "1"])
+    with pytest.raises(SystemExit, match=r"^/.*results: cannot be written \(.*\); make it a folder"):
+        study.main()

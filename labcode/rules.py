@@ -13,7 +13,7 @@ hardware     the time was taken on hardware of the kind that is here; the shorte
 
 The prediction interval is Student's t, as for normal values (Hahn and Meeker 1991). So it is taken where they can be
 that: of accuracies on the log-odds, of losses on the logarithm, for as they are they end at 0 or 1, and near an end
-their spread is not even. Differences of accuracies, in percentage points, are far from their ends and taken as they are.
+their spread is not even. Differences of accuracies, in percentage points, are far from their ends: taken as they are.
 
 By fewer than five recorded seeds neither a range nor a statement about runs is decided: the claim is not tested.
 

@@ -15,7 +15,7 @@ from collections import Counter
 import numpy as np
 from IPython.display import Markdown, display
 
-from labcode import claims, data, measurements, provenance, rules
+from labcode import claims, data, measurements, provenance, records, rules, training
 from labcode.publish import file as publish_file
 
 TOO_FEW = (
@@ -78,23 +78,57 @@ def table(judgements):
 def publish(judgements, dataset_name, seed):
     """Show the table, and publish what it says as ``results.json`` beside the built pages.
 
-    The file has ``dataset``, ``seed``, ``provenance`` (``date``, ``processor``, ``versions``) and ``claims``, a list
-    of objects with ``id``, ``section``, ``statement``, ``unit``, ``rule``, ``reported`` (null where the rule is
-    ``evidence``), ``measured`` (null where it answers nothing here), ``expected``, ``verdict`` and ``recorded_verdict``
-    (of the runs recorded on all of MNIST, where this data set cannot answer; else null). ``expected`` is null or says
-    what ``seeds`` many recorded runs lead one to expect. Of numbers, ``reproduced`` and ``possible``: the ranges
-    [low, high] of the verdict (19 in 20 runs) and of the check on the build (999 in 1,000); each end is a list where
-    the measured value is one; of an accuracy and its loss the accuracy's decides. Of statements, ``shown_by``: how many
-    of the runs show each, by statement, of those that a record can say. Accuracies are in [0, 1], times in s.
+    The file has ``dataset``, ``seed``, ``provenance`` (of this build: ``date``, ``processor``, ``versions``),
+    ``recorded`` and ``claims``. ``recorded`` says how the runs behind the expectations were made: by data set and
+    recipe a list of ``seeds`` (how many), ``date``, ``processor``, ``threads`` and ``versions``.
+
+    ``claims`` is a list of objects, in which null stands for what there is not: ``id``, ``section``, ``statement``,
+    ``unit``, ``rule``, ``reported``, ``needs`` and ``shown`` (evidence: what the claim needs and what of it the report
+    shows), ``hardware`` (of a time), ``measured`` (null where it answers nothing here), ``expected``, ``verdict`` and
+    ``recorded_verdict`` (of the runs recorded on all of MNIST, where this data set cannot answer).
+
+    ``unit`` says what ``reported`` and ``measured`` are: ``percent``, an accuracy in [0, 1]; ``pp``, a difference of
+    two, in [-1, 1]; ``seconds``; ``list``, facts in the order of the statement; ``log``, five accuracies, then five
+    losses in nats, one an epoch, each the mean over the epoch's steps of the running average; ``test``, an accuracy and
+    a loss after the last epoch; ``text``, statements: reported as words or as the report's own numbers, measured as an
+    object statement: whether it holds. A number that is none, as of a run that diverged, is null.
+
+    ``expected`` is null or says what ``seeds`` many recorded runs lead one to expect. Of numbers, ``reproduced`` and
+    ``possible``: the ranges [low, high] of the verdict (19 in 20 runs) and of the check on the build (999 in 1,000);
+    each end is a list where the measured value is one, of which all must lie in it. Of statements, ``shown_by``: how
+    many of the runs show each, by statement, of those that a record can say.
     """
-    content = {"dataset": dataset_name, "seed": seed, "provenance": provenance.here()}
+    content = {"dataset": dataset_name, "seed": seed, "provenance": provenance.here(), "recorded": _recorded()}
     content["claims"] = [_entry(judgement) for judgement in judgements]
-    publish_file("results.json", json.dumps(content, indent=1, ensure_ascii=False).encode())
+    publish_file("results.json", json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False).encode())
     display(table(judgements))
 
 
+def _recorded():
+    """How the recorded runs were made, by data set and recipe."""
+    return {
+        dataset: {name: _made(records.find(recipe, dataset)) for name, recipe in training.RECIPES.items()}
+        for dataset in data.NAMES
+    }
+
+
+def _made(of_recipe):
+    counts = Counter(json.dumps(record.made, sort_keys=True) for record in of_recipe)
+    return [{"seeds": count} | json.loads(made) for made, count in counts.items()]
+
+
+def _finite(value):
+    """The same with None, null in JSON, for each number that is infinite or none."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
 def _entry(judgement):
-    kept = {key: judgement.claim.get(key) for key in ("section", "statement", "unit", "rule", "reported")}
+    fields = ("section", "statement", "unit", "rule", "reported", "needs", "shown", "hardware")
+    kept = {key: judgement.claim.get(key) for key in fields}
     verdicts = {"verdict": judgement.verdict, "recorded_verdict": judgement.recorded_verdict}
     found = {"measured": judgement.measured, "expected": _expectation(judgement)}
     return {"id": judgement.id} | kept | found | verdicts

@@ -358,7 +358,7 @@ def test_a_rule_is_refused_a_measurement_of_another_kind(refused, rule):
         ("argmax_is_printed", "{ probabilities = [0.1, 0.9] }"),
         ("argmax_is_printed", "{ probabilities = [], printed = 7 }"),
         ("argmax_is_printed", "{ probabilities = 0.9, printed = 7 }"),
-        ("argmax_is_printed", '{ probabilities = [0.1, 0.9], printed = 1 }'),
+        ("argmax_is_printed", "{ probabilities = [0.1, 0.9], printed = 1 }"),
         ("argmax_is_printed", f'{{ probabilities = {[0.1] * 10}, printed = "1" }}'),
         ("argmax_is_printed", f"{{ probabilities = {[0.1] * 10}, printed = -3 }}"),
         ("argmax_is_printed", f"{{ probabilities = {[0.1] * 10}, printed = 10 }}"),

@@ -5,12 +5,14 @@ The Runs are those of the session's store, which the chapters share.
 
 import atexit
 import dataclasses
+import itertools
 import json
 import os
 import re
 import shlex
 import sys
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 import nbformat
@@ -263,38 +265,61 @@ def published(tmp_path, monkeypatch):
 
 
 FIELDS = {"id", "section", "statement", "unit", "rule", "reported", "measured", "expected"}
-FIELDS |= {"verdict", "recorded_verdict"}
+FIELDS |= {"needs", "shown", "hardware", "verdict", "recorded_verdict"}
 OF_NUMBERS, OF_STATEMENTS = {"seeds", "reproduced", "possible"}, {"seeds", "shown_by"}
 
 
 def check_schema(content):
     """Raise AssertionError where the content is not what the docstring of ``publish`` says."""
-    assert content.keys() == {"dataset", "seed", "provenance", "claims"}
+    assert content.keys() == {"dataset", "seed", "provenance", "recorded", "claims"}
     assert content["provenance"].keys() == {"date", "processor", "versions"}
     assert datetime.fromisoformat(content["provenance"]["date"]).tzinfo and content["provenance"]["processor"]
     assert content["provenance"]["versions"].keys() == {"Python", "TensorFlow", "Keras", "NumPy"}
     assert content["dataset"] in data.NAMES and type(content["seed"]) is int
+    assert content["recorded"].keys() == {*data.NAMES}
+    for of_dataset in content["recorded"].values():
+        assert of_dataset.keys() == training.RECIPES.keys()
+        for made in chain(*of_dataset.values()):
+            assert made.keys() == {"seeds", "date", "processor", "threads", "versions"}
+            assert type(made["seeds"]) is int and made["seeds"] > 0 and datetime.fromisoformat(made["date"])
+            assert made["processor"] and made["versions"]["tensorflow"]
     for entry in content["claims"]:
-        assert entry.keys() == FIELDS, entry
-        assert all(entry[key] and type(entry[key]) is str for key in ("id", "section", "statement")), entry
-        assert entry["unit"] in claims.UNITS and entry["rule"] in rules.RULES, entry
-        assert entry["verdict"] in rules.VERDICTS, entry
-        assert entry["recorded_verdict"] in (None, *rules.VERDICTS), entry
-        assert entry["recorded_verdict"] is None or entry["verdict"] == rules.UNTESTED, entry
-        assert (entry["reported"] is None) == (entry["rule"] == "evidence"), entry
-        for key in ("reported", "measured"):
-            if entry[key] is not None and entry["unit"] in ("percent", "pp", "seconds"):
-                check_number(entry[key], entry["unit"], entry)
-        if entry["expected"] is not None:
-            check = check_statements if isinstance(entry["measured"], dict) else check_ranges
-            check(entry, entry["expected"])
+        check_entry(entry)
 
 
-def check_number(value, unit, entry):
-    if isinstance(value, dict):  # statements that hold or do not, or the report's own numbers
-        return
-    low, high = {"percent": (0, 1), "pp": (-1, 1), "seconds": (0, np.inf)}[unit]
-    assert type(value) is float and low <= value <= high, entry
+def check_entry(entry):
+    assert entry.keys() == FIELDS, entry
+    assert all(entry[key] and type(entry[key]) is str for key in ("id", "section", "statement")), entry
+    assert entry["unit"] in claims.UNITS and entry["rule"] in rules.RULES, entry
+    assert entry["verdict"] in rules.VERDICTS, entry
+    assert entry["recorded_verdict"] in (None, *rules.VERDICTS), entry
+    assert entry["recorded_verdict"] is None or entry["verdict"] == rules.UNTESTED, entry
+    for key in ("reported", "needs", "shown", "hardware"):
+        assert (entry[key] is None) == (key not in rules.RULES[entry["rule"]].needs), entry
+    assert entry["needs"] is None or set(entry["shown"]) <= set(entry["needs"]) and entry["needs"], entry
+    for key in ("reported", "measured"):
+        if entry[key] is not None:
+            check_value(entry[key], entry["unit"], key, entry)
+    if entry["expected"] is not None:
+        check = check_statements if isinstance(entry["measured"], dict) else check_ranges
+        check(entry, entry["expected"])
+
+
+def check_value(value, unit, key, entry):
+    """Raise AssertionError where a value is not of its unit, as the docstring of ``publish`` says."""
+    share, loss = (0, 1), (0, np.inf)
+    numbers = {"percent": [share], "pp": [(-1, 1)], "seconds": [loss], "test": [share, loss]}
+    numbers["log"] = [share] * 5 + [loss] * 5
+    if unit in numbers:
+        values = value if unit in ("log", "test") else [value]
+        for each, (low, high) in zip(values, numbers[unit], strict=True):
+            assert each is None or type(each) is float and low <= each <= high, entry
+    elif unit == "list":
+        assert value and type(value) is list and {*map(type, value)} <= {int, float, str}, entry
+    elif key == "measured":
+        assert value and type(value) is dict and {*map(type, value.values())} <= {bool, type(None)}, entry
+    else:
+        assert value and type(value) in (str, dict), entry
 
 
 def check_statements(entry, expected):
@@ -325,9 +350,45 @@ def test_every_published_field_is_documented(shell, judgements, published):
     content = published(judgements)[1]
     expected = {frozenset(entry["expected"]) for entry in content["claims"] if entry["expected"]}
     assert expected == {frozenset(OF_NUMBERS), frozenset(OF_STATEMENTS)}
-    keys = {*content, *content["provenance"], *FIELDS, *OF_NUMBERS, *OF_STATEMENTS}
+    keys = {*content, *content["provenance"], *FIELDS, *OF_NUMBERS, *OF_STATEMENTS, *claims.UNITS}
     documented = set(re.findall(r"``(\w+)``", scoreboard.publish.__doc__))
-    assert documented == keys | {"evidence"}  # a rule
+    assert documented == keys | {"threads"}
+
+
+WRONG_ENTRIES = {
+    "a log of nine": {"unit": "log", "measured": [0.5] * 9},
+    "a log in percent": {"unit": "log", "measured": [97.2] * 5 + [0.1] * 5},
+    "a test without a loss": {"unit": "test", "measured": [0.97]},
+    "a loss below 0": {"unit": "test", "measured": [0.97, -0.1]},
+    "an accuracy as text": {"unit": "percent", "measured": "0.97"},
+    "a list within a list": {"unit": "list", "measured": [[1]]},
+    "a list that is none": {"unit": "list", "measured": 3},
+    "statements without a verdict each": {"unit": "text", "measured": {"all right": "yes"}},
+    "a reported number for a text": {"unit": "text", "reported": 0.97},
+}
+
+
+@pytest.mark.parametrize("fault", WRONG_ENTRIES)
+def test_the_schema_refuses(fault):
+    right = dict.fromkeys(FIELDS) | {"id": "x", "section": "1", "statement": "It is so", "unit": "text"}
+    right |= {"rule": "holds", "reported": "all", "measured": {"all right": True}, "verdict": rules.REPRODUCED}
+    check_entry(right)
+    with pytest.raises((AssertionError, ValueError)):
+        check_entry(right | WRONG_ENTRIES[fault])
+
+
+def test_a_run_that_diverged_is_published_as_null(shell, published):
+    diverged = judged("range", "test", [0.9689, 0.1065], [0.098, float("nan")])
+    assert published([diverged])[1]["claims"][0]["measured"] == [0.098, None]
+
+
+def test_how_the_recorded_runs_were_made_is_published(shell, judgements, published):
+    recorded = published(judgements)[1]["recorded"]
+    for dataset_name, name in itertools.product(data.NAMES, training.RECIPES):
+        found = records.find(training.RECIPES[name], dataset_name)
+        assert sum(made["seeds"] for made in recorded[dataset_name][name]) == len(found)
+        ways = [{key: made[key] for key in made if key != "seeds"} for made in recorded[dataset_name][name]]
+        assert all(record.made in ways for record in found) and len(ways) == len({json.dumps(way) for way in ways})
 
 
 def test_the_published_values_are_those_that_were_judged(shell, judgements, published):

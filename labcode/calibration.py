@@ -23,12 +23,27 @@ def reliability(confidences, right, bins=10):
 def errors_if_calibrated(confidences, bins=10, draws=200):
     """The calibration errors that chance alone leaves at this n, if each is right with its confidence: (draws,).
 
+    Right and wrong are drawn anew for the same confidences (Bröcker and Smith 2007).
+
     Args:
         confidences: (n,) in [0, 1].
     """
     random = np.random.default_rng(0)
     chance = (random.random(len(confidences)) < confidences for _ in range(draws))
     return np.array([reliability(confidences, right, bins)[2] for right in chance])
+
+
+def finding(error, most, confidence, accuracy):
+    """What a calibration error says, in words.
+
+    Args:
+        error: as ``reliability`` returns it.
+        most: how large an error chance alone leaves.
+        confidence, accuracy: the means over all predictions.
+    """
+    if error <= most:
+        return "as calibrated as so many images can tell"
+    return "too sure" if confidence > accuracy else "not sure enough"
 
 
 def brier_score(probabilities, labels):

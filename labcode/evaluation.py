@@ -167,13 +167,36 @@ def paired_test(correct, other):
 def paired_difference(correct, other, level=0.95):
     """The interval of the difference of two networks' accuracies that the choice of test images leaves: (low, high).
 
-    Student's t for the mean of the differences image by image, which are the same images for both.
+    Student's t (1908) for the mean of the differences image by image, which are the same images for both.
 
     Args:
         correct, other: (n,) bool, which image each got right.
     """
     interval = stats.ttest_1samp(correct.astype(float) - other, 0).confidence_interval(level)
     return float(interval.low), float(interval.high)
+
+
+def difference_on_new_images(correct, other, level=0.95):
+    """The interval of the difference of accuracies of one further network of each recipe on as many new images.
+
+    A prediction interval (Hahn and Meeker 1991) of all that varies: how good the two networks are, the new images, and
+    the mean of the recorded seeds and of these images, around which it lies. Student's t with one degree of freedom
+    less than the smaller sample has seeds, which is rather too wide than too narrow.
+
+    Args:
+        correct, other: (seeds, n) bool each, of the same images, at least 2 seeds; their numbers may differ.
+        level: in (0, 1).
+
+    Returns:
+        low, high.
+    """
+    seeds, count = min(len(correct), len(other)), correct.shape[1]
+    pairs = correct[:seeds].astype(np.float32) - other[:seeds]
+    means = correct.mean(axis=0) - other.mean(axis=0)
+    of_networks = sum(split_spread(each)[1] ** 2 * (1 + 1 / len(each)) for each in (correct, other))
+    of_images = (pairs.var(axis=1, ddof=1).mean() + means.var(ddof=1)) / count
+    reach = stats.t.ppf((1 + level) / 2, seeds - 1) * np.sqrt(of_networks + of_images)
+    return float(means.mean() - reach), float(means.mean() + reach)
 
 
 def mean_difference(values, other, level=0.95):

@@ -138,6 +138,23 @@ def has_short_code_cells(notebook):
 
 
 @rule
+def says_something_before_each_figure_and_table(notebook):
+    said = False
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            said = True
+        elif any(map(is_seen, cell.outputs)):
+            if not said:
+                yield f"cell [{cell.execution_count}] shows something right after another one: say before it what"
+            said = False
+
+
+def is_seen(output):
+    """Whether a reader sees an output, and not only what is glued."""
+    return "data" not in output or not all(kind.startswith("application/papermill") for kind in output.data)
+
+
+@rule
 def describes_each_figure(notebook):
     for count, output in outputs(notebook):
         if any(kind.startswith("image/") for kind in output.get("data", {})):
@@ -265,6 +282,13 @@ def test_a_chapter(path, check):
     assert not faults, "\n".join([path.name, *faults])
 
 
+def test_chapter_8_asks_each_of_its_questions():
+    (chapter,) = [path for path in CHAPTERS if path.stem.startswith("08")]
+    headings = re.findall(r"^## (.+\?|.*chance|.*seeds)$", prose(nbformat.read(chapter, as_version=4)), re.M)
+    questions = ["Is the CNN better?", "Is its gap smaller?", "Are they sure where they are right?"]
+    assert headings == ["Many seeds", "Two kinds of chance", *questions, "Which learning rate?"]
+
+
 def test_figures_have_names_of_their_own():
     shown = [output for path in CHAPTERS for _, output in outputs(nbformat.read(path, as_version=4))]
     names = [output.metadata["labcode"]["name"] for output in shown if "labcode" in output.get("metadata", {})]
@@ -310,6 +334,12 @@ def add_output(kind, **fields):
     return lambda notebook: notebook.cells[2].outputs.append(new_output(kind, **fields))
 
 
+def showing_cell(notebook):
+    """A further cell that shows something, run before the last one."""
+    notebook.cells[2].execution_count += 1
+    return new_code_cell("print(0)", execution_count=2, outputs=[new_output("stream", text="0\n")])
+
+
 SABOTAGES = {
     "run twice": (is_recorded_from_first_to_last, lambda notebook: notebook.cells[2].update(execution_count=7)),
     "never run": (is_recorded_from_first_to_last, lambda notebook: notebook.cells[1].update(execution_count=None)),
@@ -322,6 +352,10 @@ SABOTAGES = {
     "computed parameter": (begins_with_parameters, set_source(1, "seed = int('1')  # any")),
     "parameter without a reason": (begins_with_parameters, set_source(1, "seed = 1")),
     "long cell": (has_short_code_cells, set_source(2, "print(1)\n" * 13)),
+    "nothing said before a figure": (
+        says_something_before_each_figure_and_table,
+        lambda notebook: notebook.cells.insert(2, showing_cell(notebook)),
+    ),
     "no alternative text": (describes_each_figure, set_figure(alt="")),
     "no caption": (describes_each_figure, set_figure(caption=" ")),
     "bare figure": (describes_each_figure, lambda notebook: notebook.cells[2].outputs[1].update(metadata={})),

@@ -62,6 +62,16 @@ def test_chance_leaves_nothing_to_the_certain_and_is_reproducible(calibrated):
     assert np.array_equal(*(calibration.errors_if_calibrated(calibrated[0]) for _ in range(2)))
 
 
+@pytest.mark.parametrize(("shift", "said"), [(0.1, "not sure enough"), (-0.1, "too sure"), (0, "as calibrated as")])
+def test_a_finding_names_the_side_only_where_chance_does_not_explain_the_error(shift, said):
+    random = np.random.default_rng(0)
+    confidences = random.uniform(0.5, 0.9, 5_000)
+    right = random.random(5_000) < confidences + shift
+    _, _, error = calibration.reliability(confidences, right)
+    most = np.quantile(calibration.errors_if_calibrated(confidences), 0.95)
+    assert calibration.finding(error, most, confidences.mean(), right.mean()).startswith(said)
+
+
 CERTAIN = np.eye(10)[[3, 7]]
 
 

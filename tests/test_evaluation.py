@@ -279,6 +279,24 @@ def test_a_paired_difference_is_of_the_accuracies():
     assert np.mean(evaluation.paired_difference(correct, other)) == pytest.approx(correct.mean() - other.mean())
 
 
+def of_recipe(random, hard, seeds, mean, quality):
+    """Correct bits (seeds, n) of networks whose accuracy moves by that much, on images that are so hard to all."""
+    return random.random((seeds, len(hard))) < random.normal(mean, quality, (seeds, 1)) - hard
+
+
+@pytest.mark.parametrize("quality", [0.001, 0.03])
+def test_the_difference_on_new_images_lies_in_its_interval_as_often_as_it_says(quality):
+    random = np.random.default_rng(0)
+    inside = []
+    for _ in range(600):
+        hard, new = random.uniform(-0.1, 0.1, (2, 300))
+        one, other = of_recipe(random, hard, 20, 0.8, quality), of_recipe(random, hard, 12, 0.7, quality)
+        low, high = evaluation.difference_on_new_images(one, other)
+        further = of_recipe(random, new, 1, 0.8, quality).mean() - of_recipe(random, new, 1, 0.7, quality).mean()
+        inside.append(low < further < high)
+    assert 0.93 < np.mean(inside) < 0.99
+
+
 @pytest.mark.parametrize(
     ("accuracies", "others", "found"),
     [

@@ -26,6 +26,9 @@ screenshots: install  # the README's pictures, taken from the built book
 study: install  # ten seeds of each recipe, recorded in results/; DATASET=mnist for all of MNIST, in about two hours
 	$(IN_ENV) python -m labcode.study $(or $(DATASET),mnist-5k)
 
+bench: install  # how fast everything is, recorded in results/bench.json; half an hour in which nothing else runs
+	$(IN_ENV) python -m benchmarks
+
 clean: install
 	$(IN_ENV) jupyter-book clean .
 
@@ -41,4 +44,4 @@ clean: install
 	.venv/bin/python -m pip install --require-hashes -r requirements.lock
 	touch $@
 
-.PHONY: install book test soak record pdf screenshots study clean
+.PHONY: install book test soak record pdf screenshots study bench clean

@@ -13,7 +13,7 @@ from IPython.core.pylabtools import print_figure
 from IPython.display import display
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.legend_handler import HandlerTuple
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter, StrMethodFormatter
 
 
 class Look(NamedTuple):
@@ -37,6 +37,8 @@ REPORTED = Look("the report", "#000000", "x", ":")
 FC_SLOW = Look("learning rate 0.01", NEUTRAL, "P", "--")
 TEST_DROPOUT = Look("1,000 images, dropout", TEST.colour, "X", "-.")  # test images once more, after a remedy
 TEST_MORE = Look("4,000 images", TEST.colour, "*")
+OURS = Look("the fast way", "#A3123F", "h")
+KERAS = Look("Keras fit", "#3C9DD0", "p", "--")
 WIDTH = 5  # inches of every figure, so that its text can still be read where it is 330 pixels wide, on a phone
 
 plt.rcParams.update(
@@ -229,9 +231,15 @@ def seeds(ax, rows, unit):
     return ax
 
 
-def this_build(ax, x, y, look):
+def this_build(ax, x, y, look, label=None):
     """Draw one value of this build among recorded ones of the same look."""
-    ax.plot(x, y, marker="D", color=look.colour, markeredgecolor="k", linestyle="", zorder=3)
+    ax.plot(x, y, marker="D", color=look.colour, markeredgecolor="k", linestyle="", zorder=3, label=label)
+    return ax
+
+
+def interval(ax, low, high, place):
+    """Draw an interval as a bar in a row of ``seeds``."""
+    ax.plot([low, high], [place, place], color="k", linewidth=1.5)
     return ax
 
 
@@ -248,4 +256,52 @@ def reliability_diagram(ax, confidences, accuracies, look):
     ax.set(xlabel="bin, from the least sure predictions to the surest", ylabel="accuracy minus confidence in pp")
     ax.set_xticks(bins)
     ax.legend()
+    return ax
+
+
+def seconds_to_accuracy(ax, curves, points):
+    """Draw test accuracy over seconds of training: a curve for each recipe by epochs, points for many trainings.
+
+    Args:
+        curves: (look, seconds of each epoch (epochs,), accuracies (epochs,)) of each.
+        points: (label, marker, seconds (n,), accuracies (n,)) of each.
+    """
+    for look, seconds, accuracies in curves:
+        by_fit = {"color": look.colour, "marker": look.marker, "linestyle": look.dash}
+        ax.plot(np.cumsum(seconds), 100 * np.asarray(accuracies), label=f"{look.name} by Keras fit", **by_fit)
+    for label, marker, seconds, accuracies in points:
+        ax.plot(seconds, 100 * np.asarray(accuracies), marker, color=OURS.colour, label=f"ours: {label}", alpha=0.7)
+    ax.set(xlabel="seconds of training, logarithmic", ylabel="accuracy on test images in %", xscale="log")
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.legend(fontsize=8)
+    return ax
+
+
+def rates(ax, names, achieved, possible):
+    """Draw achieved rates (n,) in GFLOP/s as bars, each over an outlined one of the possible rate (n,)."""
+    places = np.arange(len(names))
+    ax.barh(places, possible, color="none", edgecolor=NEUTRAL, hatch="///", label="matrix product")
+    ax.barh(places, achieved, 0.5, color=OURS.colour, label="training steps")
+    ax.set(xlabel="rate in GFLOP/s", yticks=places, yticklabels=names)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.25), ncols=2)
+    return ax
+
+
+def waterfall(ax, names, amounts, unit):
+    """Draw amounts (n,) as bars below each other, each beginning where the one above it ends."""
+    ax.barh(names, amounts, left=np.cumsum(amounts) - amounts, color=OURS.colour)
+    ax.invert_yaxis()
+    ax.set(xlabel=unit)
+    return ax
+
+
+def growth(ax, series, xlabel, ylabel):
+    """Draw how a cost grows, both axes logarithmic: (look, x (n,), y (n,)) of each series."""
+    for look, x, y in series:
+        ax.loglog(x, y, color=look.colour, marker=look.marker, linestyle=look.dash, label=look.name)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.set_xticks(x, [f"{each:,}" for each in x])
+    ax.xaxis.set_minor_locator(NullLocator())
+    if len(series) > 1:
+        ax.legend()
     return ax

@@ -1,0 +1,83 @@
+"""``python -m benchmarks``: measure everything, print the ratios, and keep all in ``results/bench.json``.
+
+``--quick`` takes less of everything, stays under three minutes, prints, and keeps nothing. PyTorch is compared with
+where it is installed (``requirements-bench.txt``). Nothing else should run meanwhile.
+"""
+
+import argparse
+import json
+import os
+from importlib import metadata
+
+import joblib
+from tqdm import tqdm
+
+from benchmarks import accuracy, builds, growth, steps, timing
+from labcode import provenance, records, speed
+
+FULL = {
+    "rounds": 5,
+    "steps": {"cnn": 40, "parts": 40, "fc": 900, "tape": 200},
+    "seeds": {"the report's CNN to 98.55 %": 5, "99.0 %": 10, "99.5 %": 5},
+    "builds": ("mnist-5k", 1),
+    "chapters": (7, 70),
+    "images": (1_000, 4_000, 16_000, 60_000),
+    "batches": (12, 32, 64, 128, 256, 512),
+    "study": (1, 10, 100),
+}
+QUICK = {
+    "rounds": 3,
+    "steps": {"cnn": 16, "fc": 200, "tape": 40},
+    "seeds": {"99.0 %": 2},
+}
+
+
+def measure(plan):
+    """All measurements of a plan: a dict for JSON."""
+    rounds = plan["rounds"]
+    made = provenance.here() | {"threads": joblib.cpu_count(), "PyTorch": _torch_version()}
+    found = {"made": made, "quick": plan is QUICK, "steps": {}}
+    for name, count in plan["steps"].items():
+        ways = getattr(steps, name)(count)
+        with tqdm(total=len(ways) * (rounds + 1), desc=name) as bar:
+            found["steps"][name] = {"steps": count, "ways": timing.in_turn(ways, rounds, bar)}
+    found["steps"]["cnn"]["flop"] = steps.flop_of_cnn(plan["steps"]["cnn"])
+    with tqdm(total=sum(count for *_, count in accuracy.planned(plan["seeds"])), desc="accuracy") as bar:
+        found["sprints"] = accuracy.sprints(plan["seeds"], bar)
+    found["imports"] = builds.imports(rounds)
+    if plan is FULL:
+        found |= {
+            "lab": accuracy.lab(),
+            "builds": builds.report(*plan["builds"]),
+            "chapters": builds.chapters(plan["chapters"], rounds=3),
+            "images": growth.images(plan["images"], rounds=3),
+            "batches": growth.batches(plan["batches"], rounds=3),
+            "cores": growth.cores(range(1, joblib.cpu_count() + 1)),
+            "study": growth.seeds(plan["study"], joblib.cpu_count()),
+            "memory": growth.memory(),
+        }
+    return found
+
+
+def _torch_version():
+    try:
+        return metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def main():
+    """The command line: see ``python -m benchmarks --help``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure how fast everything is.")
+    parser.add_argument("--quick", action="store_true", help="under three minutes; keeps nothing")
+    quick = parser.parse_args().quick
+    os.environ.pop("LABCODE_PUBLISH", None)
+    found = measure(QUICK if quick else FULL)
+    print(speed.table(found).data)
+    if not quick:
+        text = json.dumps(found, indent=1, ensure_ascii=False)
+        (records.RESULTS / "bench.json").write_text(text + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""How long the report takes to build: ours, and its chapters executed the plain way."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+import yaml
+from tqdm import tqdm
+
+from benchmarks import timing
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = Path(sys.executable).with_name("jupyter-book")
+OURS = ("papermill_", "html_math_renderer")  # settings of our extensions
+
+
+def report(dataset, rounds):
+    """The whole report from nothing and with nothing changed, beside the same chapters as MyST-NB executes them."""
+    with _folder() as folder, tqdm(total=2 * rounds + 6, desc=f"builds on {dataset}") as bar:
+        plain = _plain_copy(folder / "plain", dataset)
+        store = folder / "store"
+        env = {"LABCODE_DATASET": dataset, "LABCODE_CACHE": str(store)}
+
+        def from_nothing():
+            for made in (store, folder / "ours"):
+                shutil.rmtree(made, ignore_errors=True)
+            _build(ROOT, folder / "ours", env)
+
+        def by_myst_nb():
+            for made in (plain / "stores", folder / "pages"):
+                shutil.rmtree(made, ignore_errors=True)
+            _build(plain, folder / "pages", {})
+
+        ways = {"ours": {"seconds": []}, "the plain way": {"seconds": []}}
+        for _ in range(rounds):  # each begins with nothing: there is no first call to leave out
+            for way, build in zip(ways.values(), (from_nothing, by_myst_nb), strict=True):
+                way["seconds"].append(timing.timed(build))
+                bar.update()
+        unchanged = timing.in_turn({"nothing changed": lambda: _build(ROOT, folder / "ours", env)}, 5, bar)
+    return {"dataset": dataset, "ways": ways | unchanged}
+
+
+def imports(rounds):
+    """Python's start alone, and with ``import labcode``."""
+    codes = {"nothing": "pass", "import labcode": "import labcode"}
+    with tqdm(total=2 * (rounds + 1), desc="import") as bar:
+        ways = {name: lambda code=code: _run([sys.executable, "-c", code]) for name, code in codes.items()}
+        return timing.in_turn(ways, rounds, bar)
+
+
+def chapters(counts, rounds):
+    """A book of so many equal chapters: rebuilt with nothing changed, and with one changed."""
+    found = {}
+    for count in counts:
+        with _folder() as folder, tqdm(total=2 * (rounds + 1), desc=f"{count} chapters") as bar:
+            edited = _book_of(folder, count)
+            _build(folder, folder, {})
+
+            def edit(path=edited, folder=folder):
+                notebook = nbformat.read(path, as_version=4)
+                notebook.cells[-1].source += "\n0"
+                nbformat.write(notebook, path)
+                _build(folder, folder, {})
+
+            ways = {"one changed": edit, "nothing changed": lambda folder=folder: _build(folder, folder, {})}
+            found[count] = timing.in_turn(ways, rounds, bar)
+    return found
+
+
+@contextlib.contextmanager
+def _folder():
+    with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
+        yield Path(folder)
+
+
+def _build(source, output, env):
+    _run([COMMAND, "build", source, "--path-output", output], env)
+
+
+def _run(command, env=()):
+    result = subprocess.run(command, env={**os.environ, **dict(env)}, cwd=ROOT, capture_output=True, text=True)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with {result.returncode}: {result.stderr[-2000:]}")
+
+
+def _plain_copy(folder, dataset):
+    """The report's sources without our extensions: MyST-NB executes each chapter, which trains what it needs itself."""
+    for name in ("book", "results"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "labcode", folder / "labcode")
+    shutil.copy(ROOT / "_toc.yml", folder)
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    config["execute"] = {"execute_notebooks": "force", "timeout": 3600}
+    config["sphinx"].pop("extra_extensions")
+    config["sphinx"].pop("local_extensions")
+    settings = config["sphinx"]["config"]
+    config["sphinx"]["config"] = {key: value for key, value in settings.items() if not key.startswith(OURS)}
+    (folder / "_config.yml").write_text(yaml.safe_dump(config), "utf-8")
+    for path in (folder / "book").glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        parameters = next(cell for cell in notebook.cells if cell.cell_type == "code")
+        store = str(folder / "stores" / path.stem)
+        parameters.source += f"\ndataset = {dataset!r}\nimport os\nos.environ['LABCODE_CACHE'] = {store!r}"
+        nbformat.write(notebook, path)
+    return folder
+
+
+def _book_of(folder, count):
+    """Write a book of so many chapters, of one cell each; return one of them."""
+    make, spec = nbformat.v4, {"name": "python3", "display_name": "Python 3", "language": "python"}
+    names = [f"chapter_{number}" for number in range(count)]
+    for name in names:
+        parameters = make.new_code_cell("dataset, seed = 'mnist-5k', 0", metadata={"tags": ["parameters"]})
+        cells = [make.new_markdown_cell(f"# {name}"), parameters, make.new_code_cell("sum(range(10))")]
+        nbformat.write(make.new_notebook(cells=cells, metadata={"kernelspec": spec}), folder / f"{name}.ipynb")
+    (folder / "index.md").write_text("# A book\n", "utf-8")
+    toc = {"format": "jb-book", "root": "index", "chapters": [{"file": name} for name in names]}
+    (folder / "_toc.yml").write_text(yaml.safe_dump(toc), "utf-8")
+    extension = {"local_extensions": {"papermill_chapters": os.path.relpath(ROOT / "book" / "_ext", folder)}}
+    content = {"title": "A book", "only_build_toc_files": True, "execute": {"execute_notebooks": "off"}}
+    (folder / "_config.yml").write_text(yaml.safe_dump(content | {"sphinx": extension}), "utf-8")
+    return folder / f"{names[0]}.ipynb"

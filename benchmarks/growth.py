@@ -1,0 +1,120 @@
+"""How cost grows: with training images, batch size, cores and seeds; and how much memory a training takes.
+
+What depends on a process's start, as cores and memory do, is measured in a process of its own.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from functools import partial
+
+from tqdm import tqdm
+
+from benchmarks import builds, steps, timing
+from labcode import fast
+
+EPOCH = """
+from benchmarks import growth
+print(growth.one_epoch({images}))
+"""
+STUDY = """
+import sys
+from pathlib import Path
+from labcode import records, study
+records.RESULTS = Path(sys.argv[1])
+sys.exit(bool(study.run(["fc"], "mnist-5k", {seeds}, jobs={jobs})))
+"""
+LAB_SCRIPT = """
+import os, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import keras, numpy as np
+from labcode import data, models
+arrays = data.load("mnist")
+images, labels = arrays.train_images, arrays.train_labels
+test_images, test_labels = arrays.test_images, arrays.test_labels
+model = models.build_cnn()
+model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+model.fit(images, labels, batch_size=64, epochs=1, validation_data=(test_images, test_labels), verbose=0)
+"""
+BOOK_SCRIPT = """
+import dataclasses
+from labcode import data, training
+training.train(dataclasses.replace(training.RECIPES["cnn"], epochs=1), data.load("mnist"))
+"""
+FAST_SCRIPT = """
+from labcode import data, fast
+arrays = data.load("mnist")
+fast.run(fast.SPRINTS["99.0 %"], *([fast.as_bytes(i), l] for i, l in (
+    (arrays.train_images, arrays.train_labels), (arrays.test_images, arrays.test_labels))))
+"""
+PEAK = "\nimport resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)\n"
+
+
+def images(counts, rounds):
+    """Seconds for an epoch of the report's CNN, ours, at batch 64, over so many images."""
+    ways = {str(count): _epoch(count, 64) for count in counts}
+    with tqdm(total=len(ways) * (rounds + 1), desc="images") as bar:
+        return timing.in_turn(ways, rounds, bar)
+
+
+def batches(sizes, rounds, count=3840):
+    """Seconds for ``count`` images of the report's CNN by batch size, ours and by Keras ``fit``."""
+    ways = {}
+    for size in sizes:
+        ways[f"ours, {size}"] = _epoch(count, size)
+        ways[f"Keras fit, {size}"] = steps.keras_fit("cnn", "adam", *steps.some_digits(count), size)
+    with tqdm(total=len(ways) * (rounds + 1), desc="batch sizes") as bar:
+        return {"images": count, "ways": timing.in_turn(ways, rounds, bar)}
+
+
+def cores(counts, count=3840):
+    """Seconds for ``count`` images of the report's CNN, ours, with so many threads."""
+    found = {}
+    for threads in tqdm(counts, desc="cores"):
+        env = {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": str(threads)}
+        found[threads] = float(_python(EPOCH.format(images=count), env))
+    return {"images": count, "seconds": found}
+
+
+def seeds(counts, jobs):
+    """Seconds for a study of FC on mnist-5k with so many seeds."""
+    found = {}
+    for count in tqdm(counts, desc="seeds"):
+        with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
+            study = partial(_python, STUDY.format(seeds=count, jobs=jobs), {"LABCODE_CACHE": folder}, folder)
+            found[count] = timing.timed(study)
+    return {"jobs": jobs, "seconds": found}
+
+
+def memory():
+    """The peak of resident memory, in bytes, of trainings on all of MNIST, each in a process of its own."""
+    scripts = {"the lab's plain script": LAB_SCRIPT, "the book's training": BOOK_SCRIPT, "ours": FAST_SCRIPT}
+    with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
+        env = {"LABCODE_CACHE": folder}
+        return {name: int(_python(script + PEAK, env)) for name, script in tqdm(scripts.items(), desc="memory")}
+
+
+def one_epoch(count, batch=64):
+    """Seconds for so many images of the report's CNN, ours, after a first epoch that is not counted."""
+    way = _epoch(count, batch)
+    way()
+    return timing.timed(way)
+
+
+def _epoch(count, batch):
+    return steps.ours(fast.REPORT_CNN, fast.adam, *steps.some_digits(count // batch * batch), batch)
+
+
+def _python(code, env, *arguments):
+    """Run Python code in a process of its own; return the last line that it prints."""
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, **env},
+        cwd=builds.ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if result.returncode:
+        raise RuntimeError(f"a measurement ended with {result.returncode}: {result.stderr[-2000:]}")
+    return (result.stdout.splitlines() or [""])[-1]

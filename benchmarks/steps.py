@@ -1,0 +1,193 @@
+"""Training steps: ours beside Keras ``fit``, PyTorch, the lab's loop, and what the processor can do."""
+
+import numpy as np
+
+from labcode import data, fast, fitting, loop, models
+from labcode.quiet import keras, tf
+
+SIDE = 2048  # of the matrices whose product tells what the processor can do
+PRODUCTS = 16
+
+
+def cnn(steps):
+    """The report's CNN at batch 64 by Adam: images/s, and beside it matrix products."""
+    images, labels = some_digits(64 * steps)
+    batch = 64
+    ways = {
+        "Keras fit": keras_fit("cnn", keras.optimizers.Adam(), images, labels, batch),
+        "one function": _one_function(models.build_cnn(), images, labels, batch),
+        "ReLU after pooling": _one_function(_relu_after_pooling(models.build_cnn()), images, labels, batch),
+    }
+    for precision in fast.precisions():
+        ways[f"ours, {precision}"] = ours(fast.REPORT_CNN, fast.adam, images, labels, batch, precision)
+    ways["batch 128"] = ours(fast.REPORT_CNN, fast.adam, images, labels, 128, fast.precisions()[-1])
+    ways |= _torch_ways(images, labels, batch)
+    ways |= {f"matrix product, {precision}": _matrix_product(precision) for precision in fast.precisions()}
+    return ways
+
+
+def flop_of_cnn(steps):
+    """The floating-point operations of a call of each of the ways of ``cnn`` that are compared by them."""
+    training, product = fast.REPORT_CNN.training_flop() * 64 * steps, 2 * SIDE**3 * PRODUCTS
+    return {
+        f"{way}, {precision}": flop
+        for way, flop in (("ours", training), ("matrix product", product))
+        for precision in fast.precisions()
+    }
+
+
+def _one_function(model, images, labels, batch):
+    """The GradientTape loop by Adam, on the mean loss, all steps in one TensorFlow function."""
+    loss = keras.losses.SparseCategoricalCrossentropy()
+    step = loop.make_train_step(model, loss, keras.optimizers.Adam())
+    train_epoch, order = loop.make_train_epoch(step, images, labels, batch), np.arange(len(images))
+    return lambda: train_epoch(order).numpy()
+
+
+def _relu_after_pooling(model):
+    """The same network with each ReLU behind the pooling that follows it."""
+    layers = []
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            layer.activation = keras.activations.linear
+        layers += [layer, keras.layers.ReLU()] if isinstance(layer, keras.layers.MaxPool2D) else [layer]
+    return keras.Sequential([keras.Input(models.IMAGE_SHAPE), *layers])
+
+
+def parts(steps):
+    """A step of ours, batch 64, float32, broken off earlier and earlier."""
+    images, labels = some_digits(64 * steps)
+    stored, order = tf.constant(fast.as_bytes(images)), tf.constant(np.arange(64 * steps).reshape(steps, 64))
+    weights = fast.initial_weights(fast.REPORT_CNN, 0)
+
+    def answers(step):
+        return fast.logits(fast.REPORT_CNN, weights, tf.gather(stored, order[step]))
+
+    def loss(step):
+        of_each = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.gather(labels, order[step]), answers(step))
+        return tf.reduce_mean(of_each)
+
+    def gradients(step):
+        with tf.GradientTape() as tape:
+            value = loss(step)
+        return sum(tf.reduce_sum(each) for each in tape.gradient(value, weights))
+
+    def batch(step):
+        return tf.reduce_sum(tf.cast(tf.gather(stored, order[step]), tf.float32))
+
+    return {
+        "taking the batch": _repeated(batch, steps),
+        "and the answers": _repeated(loss, steps),
+        "and the gradients": _repeated(gradients, steps),
+        "and the update": ours(fast.REPORT_CNN, fast.adam, images, labels, 64),
+    }
+
+
+def _repeated(part, steps):
+    """A function that calls a part for each step, in one TensorFlow function."""
+
+    @tf.function
+    def repeated():
+        total = 0.0
+        for step in tf.range(steps):
+            total += part(step)
+        return total
+
+    return lambda: repeated().numpy()
+
+
+def fc(steps):
+    """The report's fully connected network at batch 64 by gradient descent."""
+    images, labels = some_digits(64 * steps)
+    batch = 64
+    return {
+        "Keras fit": keras_fit("fc", keras.optimizers.SGD(0.1), images, labels, batch),
+        "ours, float32": ours(fast.FC, fast.sgd, images, labels, batch),
+    }
+
+
+def tape(steps):
+    """The GradientTape loop with the report's CNN at batch 12."""
+    images, labels = some_digits(12 * steps)
+    batch = 12
+    loss = keras.losses.sparse_categorical_crossentropy
+    eager_step = loop.make_train_step(fitting.new_model("cnn", 0), loss, keras.optimizers.SGD(0.001))
+    step = loop.make_train_step(fitting.new_model("cnn", 0), loss, keras.optimizers.SGD(0.001))
+    train_epoch, order = loop.make_train_epoch(step, images, labels, batch), np.arange(len(images))
+
+    def eager():
+        for start in range(0, len(images), batch):
+            float(eager_step(images[start : start + batch], labels[start : start + batch]))
+
+    return {
+        "Keras fit": keras_fit("cnn", keras.optimizers.SGD(0.01), images, labels, batch),
+        "the lab's loop, from Python": eager,
+        "the lab's loop, compiled": lambda: train_epoch(order).numpy(),
+        "ours, float32": ours(fast.REPORT_CNN, fast.sgd, images, labels, batch),
+    }
+
+
+def some_digits(count):
+    """So many training images and labels, of mnist-5k, again and again."""
+    dataset = data.load("mnist-5k")
+    chosen = np.arange(count) % len(dataset.train_images)
+    return dataset.train_images[chosen], dataset.train_labels[chosen]
+
+
+def keras_fit(name, optimizer, images, labels, batch):
+    """A function that trains by Keras's own loop over arrays, as the report does."""
+    model = models.BUILDERS[name]()
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return lambda: model.fit(images, labels, batch_size=batch, verbose=0)
+
+
+def ours(network, optimizer, images, labels, batch, precision="float32"):
+    """A function that trains in the fast way."""
+    weights = fast.initial_weights(network, 0)
+    train = fast.make_train(network, weights, optimizer(weights), fast.as_bytes(images), labels, precision)
+    order = np.arange(len(images)).reshape(-1, batch)
+    rates, corners = np.full(len(order), 0.001, np.float32), np.zeros((len(order), 2), np.int32)
+    return lambda: train(order, rates, corners).numpy()
+
+
+def _matrix_product(precision):
+    factor = tf.cast(tf.random.normal((SIDE, SIDE)), precision)
+
+    @tf.function
+    def products():
+        result = factor
+        for _ in range(PRODUCTS):
+            result = tf.matmul(result, factor)
+        return result[0, 0]
+
+    return lambda: products().numpy()
+
+
+def _torch_ways(images, labels, batch):
+    """The same network in PyTorch, in both layouts; none where it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return {}
+    images, labels = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
+    formats = {"": torch.contiguous_format, ", channels last": torch.channels_last}
+    return {f"PyTorch{name}": _torch_way(torch, images, labels, batch, each) for name, each in formats.items()}
+
+
+def _torch_way(torch, images, labels, batch, memory_format):
+    nn = torch.nn
+    sizes, layers = [1, 64, 128, 256], []
+    for channels, filters in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Conv2d(channels, filters, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
+    network = network.to(memory_format=memory_format)
+    images = images.contiguous(memory_format=memory_format)
+    optimizer, loss = torch.optim.Adam(network.parameters(), fused=True), nn.CrossEntropyLoss()
+
+    def train():
+        for start in range(0, len(images), batch):
+            optimizer.zero_grad(set_to_none=True)
+            loss(network(images[start : start + batch]), labels[start : start + batch]).backward()
+            optimizer.step()
+
+    return train

@@ -1,0 +1,38 @@
+"""How long things take, side by side: what is compared runs in turn, so that whatever else the machine does meets both.
+
+A row of results is a dict for JSON: ``ways``, by name, each with ``first``, the seconds of the first call, which alone
+traces, compiles and reads, and ``seconds``, those of each later round.
+"""
+
+import time
+
+
+def timed(way):
+    """The seconds that a call takes."""
+    begun = time.perf_counter()
+    way()
+    return time.perf_counter() - begun
+
+
+def in_turn(ways, rounds, bar):
+    """Call each way once, then all of them in turn, so many rounds.
+
+    Args:
+        ways: functions without arguments, by name.
+        rounds: at least 1.
+        bar: tqdm's, which counts the calls.
+
+    Returns:
+        ``ways`` as a row has them.
+    """
+    results = {name: {"seconds": []} for name in ways}
+    for round in range(1 + rounds):
+        for name, way in ways.items():
+            bar.set_postfix_str(name)
+            seconds = timed(way)
+            bar.update()
+            if round == 0:
+                results[name]["first"] = seconds
+            else:
+                results[name]["seconds"].append(seconds)
+    return results

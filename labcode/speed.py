@@ -1,0 +1,197 @@
+"""What ``results/bench.json`` says: ratios of times that were taken in turn, and what they should reach.
+
+A ratio is the median over the rounds of the quotient of two ways in one round; its spread is the smallest and the
+largest of these quotients.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from IPython.display import Markdown
+
+BENCH = Path(__file__).parent.parent / "results" / "bench.json"
+RATES = ("ours", "matrix product")  # the ways that are compared by operations in a second
+SPRINT_NAMES = (("the report's CNN", "v"), ("a small CNN", "o"), ("a small CNN, longer", "*"))  # and markers
+PYTORCH = ("PyTorch", "PyTorch, channels last")
+LIMITS = {"the report's CNN to 98.55 %": (0.9855, 25), "99.0 %": (0.99, 4), "99.5 %": (0.995, 60)}  # accuracy, seconds
+
+
+@dataclass(frozen=True)
+class Row:
+    """A comparison: what, against what, what was measured and what was to be reached, in words; whether it was."""
+
+    what: str
+    against: str
+    measured: str
+    reach: str
+    reached: bool | None
+
+
+def recorded():
+    """The recorded measurements, as ``python -m benchmarks`` keeps them; None where there are none."""
+    return json.loads(BENCH.read_text("utf-8")) if BENCH.exists() else None
+
+
+def ratio(ways, slow, quick):
+    """How many times as long ``slow`` takes as ``quick``: median, smallest and largest over the rounds.
+
+    Args:
+        ways: of a row, by name, each with ``seconds``.
+        slow, quick: names of ways, or lists of names, of which each round's shortest counts.
+    """
+    quotients = _of_rounds(ways, slow) / _of_rounds(ways, quick)
+    return float(np.median(quotients)), float(quotients.min()), float(quotients.max())
+
+
+def _of_rounds(ways, names):
+    names = [names] if isinstance(names, str) else [name for name in names if name in ways]
+    return np.min([ways[name]["seconds"] for name in names], axis=0)
+
+
+def rate(row, way):
+    """Floating-point operations in a second, by round, of a way of a row with ``flop``: (rounds,)."""
+    return row["flop"][way] / np.array(row["ways"][way]["seconds"])
+
+
+def peak_share(row, precision="float32"):
+    """The CNN's training steps as a share of the rate of matrix products, both as measured: median, lowest, highest."""
+    shares = rate(row, f"ours, {precision}") / rate(row, f"matrix product, {precision}")
+    return float(np.median(shares)), float(shares.min()), float(shares.max())
+
+
+CHANGES = {
+    "Keras fit": "Keras `fit`, as the report trains",
+    "one function": "all steps in one TensorFlow function",
+    "ReLU after pooling": "and ReLU after pooling, on a quarter of the values",
+    "ours, float32": "and the bias too; one operation for each array of weights; images as bytes",
+    "ours, bfloat16": "and the layers in bfloat16",
+    "batch 128": "and 128 images in a step",
+}
+
+
+def changes(found):
+    """What each change to the CNN's training brings, predicted and measured, as a Markdown table."""
+    cnn, steps = found["steps"]["cnn"], found["steps"]["cnn"]["steps"]
+    rows = ["| change | predicted, ms for 64 images | measured | spread |", "|---|---:|---:|---|"]
+    expected = _predicted(found["steps"])
+    for name in (name for name in CHANGES if name in cnn["ways"]):
+        times = 1000 * np.array(cnn["ways"][name]["seconds"]) / steps
+        predicted = f"{1000 * expected[name] / steps:.1f}" if name in expected else "–"
+        spread = f"{times.min():.1f} to {times.max():.1f}"
+        rows.append(f"| {CHANGES[name]} | {predicted} | {np.median(times):.1f} | {spread} |")
+    return "\n".join(rows)
+
+
+def _predicted(of_steps):
+    """Seconds of ways of the CNN, as they follow from other measurements, by name."""
+    cnn, fc = of_steps["cnn"], of_steps["fc"]
+    beside = (_median(fc["ways"], "Keras fit") - _median(fc["ways"], "ours, float32")) / fc["steps"]
+    expected = {"one function": _median(cnn["ways"], "Keras fit") - beside * cnn["steps"]}
+    if "ours, bfloat16" in cnn["ways"]:
+        products = [_median(cnn["ways"], f"matrix product, {each}") for each in ("bfloat16", "float32")]
+        expected["ours, bfloat16"] = _median(cnn["ways"], "ours, float32") * products[0] / products[1]
+    return expected
+
+
+def costs(found):
+    """What more chapters, threads and seeds cost, as a Markdown table."""
+    rows = ["| cost | of few | of many |", "|---|---|---|"]
+    chapters = {count: _median(ways, "one changed") for count, ways in found["chapters"].items()}
+    threads, seeds = found["cores"]["seconds"], found["study"]["seconds"]
+    for what, of_each, unit in (
+        ("rebuild of a book of which one chapter changed", chapters, "chapters"),
+        (f"the report's CNN on {found['cores']['images']:,} images", threads, "threads"),
+        ("a study of FC on mnist-5k", seeds, "seeds"),
+    ):
+        ends = [f"{count} {unit}: {seconds:.1f} s" for count, seconds in of_each.items()]
+        rows.append(f"| {what} | {ends[0]} | {ends[-1]} |")
+    return "\n".join(rows)
+
+
+def microseconds(row, way):
+    """The median time of an image, in µs, of a way of a row with ``images``."""
+    return 1e6 * _median(row["ways"], way) / row["images"]
+
+
+def as_bytes(dataset):
+    """A data set's training and test set as ``fast.run`` takes them: (images uint8, labels) each."""
+    from labcode import fast  # imports TensorFlow, which a chapter that only reads recorded results does not need
+
+    parts = ((dataset.train_images, dataset.train_labels), (dataset.test_images, dataset.test_labels))
+    return [(fast.as_bytes(images), labels) for images, labels in parts]
+
+
+def table(found):
+    """All comparisons of measurements as ``recorded`` returns them, as a Markdown table."""
+    lines = ["| what | against | measured | to reach | reached |", "|---|---|---|---|---|"]
+    signs = {True: "✓", False: "✗", None: "–"}
+    for row in rows(found):
+        lines.append(f"| {row.what} | {row.against} | {row.measured} | {row.reach} | {signs[row.reached]} |")
+    return Markdown("\n".join(lines))
+
+
+def rows(found):
+    """All comparisons of measurements, a list of ``Row``."""
+    return [*_steps(found["steps"]), *_sprints(found), *_builds(found)]
+
+
+def _steps(of_steps):
+    cnn, fc, tape = (of_steps[name] for name in ("cnn", "fc", "tape"))
+    if PYTORCH[0] in cnn["ways"]:
+        yield _times("CNN, batch 64, float32", "PyTorch, its better layout", cnn, PYTORCH, 1.5)
+    else:
+        yield Row("CNN, batch 64, float32", "PyTorch", "not installed", "1.5 times", None)
+    share, low, high = peak_share(cnn)
+    measured = f"{share:.0%} ({low:.0%} to {high:.0%})"
+    yield Row("the same", "the rate of float32 matrix products", measured, "75%", share >= 0.75)
+    yield _times("CNN, batch 64, float32", "Keras fit", cnn, "Keras fit", None)
+    yield _times("FC, batch 64", "Keras fit", fc, "Keras fit", 3)
+    yield _times("GradientTape loop, batch 12", "Keras fit", tape, "Keras fit", 1.4)
+    yield _times("the same", "the lab's loop from Python", tape, "the lab's loop, from Python", 3.5)
+
+
+def _times(what, against, row, slow, reach):
+    middle, low, high = ratio(row["ways"], slow, "ours, float32")
+    measured = f"{middle:.2f} times ({low:.2f} to {high:.2f})"
+    return Row(what, against, measured, f"{reach} times" if reach else "–", middle >= reach if reach else None)
+
+
+def _sprints(found):
+    for sprint in found["sprints"]:
+        target, precision = sprint["target"], sprint["precision"]
+        accuracy, limit = LIMITS[target]
+        mean, seconds = np.mean(sprint["accuracy"]), np.array(sprint["seconds"])
+        possible = sprint["flop"] / np.median(rate(found["steps"]["cnn"], f"matrix product, {precision}"))
+        measured = (
+            f"{100 * mean:.2f} % on average of {len(seconds)} seeds, in {np.median(seconds):.1f} s "
+            f"({seconds.min():.1f} to {seconds.max():.1f}), {np.median(seconds) / possible:.1f} times the least"
+        )
+        reached = bool(mean >= accuracy and np.median(seconds) < limit)
+        yield Row(f"{target}, {precision}", "the clock", measured, f"below {limit} s", reached)
+
+
+def _builds(found):
+    added = 1000 * (_median(found["imports"], "import labcode") - _median(found["imports"], "nothing"))
+    yield Row("`import labcode`", "Python alone", f"{added:.0f} ms more", "below 50 ms", added < 50)
+    if found["quick"]:
+        return
+    ways, on = found["builds"]["ways"], f"the report on {found['builds']['dataset']}"
+    plain = _median(ways, "the plain way")
+    for name, reach in (("ours", 3), ("nothing changed", 100)):
+        times = plain / _median(ways, name)
+        measured = f"{times:.1f} times ({_median(ways, name):.1f} s for {plain:.0f} s)"
+        yield Row(f"{on}, {name}", "executed the plain way", measured, f"{reach} times", times >= reach)
+    (few, some), (many, most) = ((int(count), ways) for count, ways in found["chapters"].items())
+    each = 1000 * (_median(most, "nothing changed") - _median(some, "nothing changed")) / (many - few)
+    yield Row("a further unchanged chapter", "the clock", f"{each:.0f} ms", "at most 20 ms", each <= 20)
+    plain = found["memory"]["the lab's plain script"]
+    for name in ("the book's training", "ours"):
+        times = found["memory"][name] / plain
+        measured = f"{times:.2f} times ({found['memory'][name] / 1e9:.2f} GB for {plain / 1e9:.2f} GB)"
+        yield Row(f"peak of memory, {name}", "the lab's plain script", measured, "at most 1.5 times", times <= 1.5)
+
+
+def _median(ways, name):
+    return float(np.median(ways[name]["seconds"]))

@@ -1,0 +1,155 @@
+"""What is said of recorded times follows from them."""
+
+import numpy as np
+import pytest
+
+from labcode import data, plots, speed
+
+
+def of_seconds(**ways):
+    return {name.replace("_", " "): {"first": 9.0, "seconds": seconds} for name, seconds in ways.items()}
+
+
+def measurements(**changes):
+    """What a run of the benchmark keeps, with round numbers."""
+    cnn = {
+        "Keras fit": [3.0, 3.0],
+        "one function": [2.5, 2.5],
+        "ours, float32": [2.0, 2.0],
+        "ours, bfloat16": [1.0, 1.0],
+    }
+    cnn |= {"PyTorch": [4.0, 3.0], "PyTorch, channels last": [3.2, 3.6]}
+    cnn |= {"matrix product, float32": [1.5, 1.5], "matrix product, bfloat16": [0.9, 0.9]}
+    flop = {f"{way}, {each}": 1e12 for way in speed.RATES for each in ("float32", "bfloat16")}
+    tape = {"Keras fit": [1.5, 1.5], "the lab's loop, from Python": [3.0, 4.0], "ours, float32": [1.0, 1.0]}
+    steps = {
+        "cnn": {"steps": 10, "ways": of_seconds(**cnn), "flop": flop},
+        "fc": {"steps": 100, "ways": of_seconds(**{"Keras fit": [1.0, 1.0], "ours, float32": [0.25, 0.25]})},
+        "tape": {"steps": 10, "ways": of_seconds(**tape)},
+    }
+    sprint = {
+        "target": "99.0 %",
+        "precision": "float32",
+        "flop": 2e12,
+        "accuracy": [0.991, 0.99],
+        "seconds": [3.0, 3.5],
+    }
+    return {
+        "quick": False,
+        "steps": steps,
+        "sprints": [sprint],
+        "imports": of_seconds(**{"nothing": [0.02], "import labcode": [0.03]}),
+        "builds": {
+            "dataset": "mnist-5k",
+            "ways": of_seconds(**{"ours": [50.0], "the plain way": [300.0], "nothing changed": [2.0]}),
+        },
+        "chapters": {
+            "7": of_seconds(**{"one changed": [3.0], "nothing changed": [1.0]}),
+            "70": of_seconds(**{"one changed": [5.0], "nothing changed": [1.63]}),
+        },
+        "cores": {"images": 3840, "seconds": {"1": 4.0, "2": 2.2}},
+        "study": {"jobs": 2, "seconds": {"1": 5.0, "100": 105.0}},
+        "memory": {"the lab's plain script": 2e9, "the book's training": 2.4e9, "ours": 3.2e9},
+        **changes,
+    }
+
+
+def test_a_ratio_is_taken_round_by_round():
+    ways = of_seconds(slow=[2.0, 9.0, 4.0], quick=[1.0, 3.0, 1.0])
+    assert speed.ratio(ways, "slow", "quick") == (3.0, 2.0, 4.0)
+
+
+def test_of_several_ways_each_round_s_shortest_counts():
+    ways = of_seconds(one=[4.0, 2.0], other=[2.0, 6.0], quick=[1.0, 1.0])
+    assert speed.ratio(ways, ["one", "other", "missing"], "quick") == (2.0, 2.0, 2.0)
+
+
+def test_the_share_of_the_possible_rate():
+    cnn = measurements()["steps"]["cnn"]
+    assert speed.peak_share(cnn) == pytest.approx((0.75, 0.75, 0.75))
+    assert speed.rate(cnn, "ours, bfloat16") == pytest.approx([1e12, 1e12])
+
+
+def rows_of(found):
+    return {(row.what, row.against): (row.measured, row.reached) for row in speed.rows(found)}
+
+
+def test_each_comparison_says_what_was_measured_and_whether_it_was_reached():
+    rows = rows_of(measurements())
+    assert rows["CNN, batch 64, float32", "PyTorch, its better layout"] == ("1.55 times (1.50 to 1.60)", True)
+    assert rows["the same", "the rate of float32 matrix products"] == ("75% (75% to 75%)", True)
+    assert rows["FC, batch 64", "Keras fit"] == ("4.00 times (4.00 to 4.00)", True)
+    assert rows["GradientTape loop, batch 12", "Keras fit"] == ("1.50 times (1.50 to 1.50)", True)
+    assert rows["the same", "the lab's loop from Python"] == ("3.50 times (3.00 to 4.00)", True)
+    assert rows["99.0 %, float32", "the clock"] == (
+        "99.05 % on average of 2 seeds, in 3.2 s (3.0 to 3.5), 1.1 times the least",
+        True,
+    )
+    assert rows["`import labcode`", "Python alone"] == ("10 ms more", True)
+    assert rows["the report on mnist-5k, ours", "executed the plain way"] == ("6.0 times (50.0 s for 300 s)", True)
+    assert rows["the report on mnist-5k, nothing changed", "executed the plain way"][1]
+    assert rows["a further unchanged chapter", "the clock"] == ("10 ms", True)
+    assert rows["peak of memory, the book's training", "the lab's plain script"][1]
+    assert rows["peak of memory, ours", "the lab's plain script"] == ("1.60 times (3.20 GB for 2.00 GB)", False)
+
+
+@pytest.mark.parametrize(
+    ("change", "row"),
+    [
+        ({"accuracy": [0.989, 0.9905]}, "99.0 %, float32"),
+        ({"seconds": [4.0, 4.5]}, "99.0 %, float32"),
+    ],
+)
+def test_an_accuracy_is_reached_by_the_mean_of_the_seeds_and_in_time(change, row):
+    (sprint,) = measurements()["sprints"]
+    assert rows_of(measurements(sprints=[sprint | change]))[row, "the clock"][1] is False
+
+
+def test_where_pytorch_is_missing_the_row_says_so():
+    found = measurements()
+    for name in speed.PYTORCH:
+        del found["steps"]["cnn"]["ways"][name]
+    assert rows_of(found)["CNN, batch 64, float32", "PyTorch"] == ("not installed", None)
+
+
+def test_the_quick_mode_has_no_builds():
+    assert not any("report on" in what for what, _ in rows_of(measurements(quick=True)))
+
+
+def test_the_changes_are_predicted_from_other_measurements():
+    lines = speed.changes(measurements()).splitlines()
+    fit, one, ours, bfloat16 = lines[2:]
+    assert fit.endswith("| – | 300.0 | 300.0 to 300.0 |")
+    assert one.split("|")[2:4] == [" 292.5 ", " 250.0 "], "less what fit takes for a step of FC"
+    assert ours.split("|")[2:4] == [" – ", " 200.0 "]
+    assert bfloat16.split("|")[2:4] == [" 120.0 ", " 100.0 "], "times the ratio of the matrix products"
+
+
+def test_costs_name_the_fewest_and_the_most():
+    costs = speed.costs(measurements())
+    assert "| 7 chapters: 3.0 s | 70 chapters: 5.0 s |" in costs
+    assert "| 1 threads: 4.0 s | 2 threads: 2.2 s |" in costs and "| 1 seeds: 5.0 s | 100 seeds: 105.0 s |" in costs
+
+
+def test_a_data_set_as_bytes_is_itself():
+    dataset = data.load("mnist-5k")
+    (train_images, train_labels), (test_images, test_labels) = speed.as_bytes(dataset)
+    np.testing.assert_array_equal(test_images.astype(np.float32) / 255, dataset.test_images)
+    assert train_images.dtype == np.uint8 and len(train_images) == len(train_labels)
+    assert test_labels is dataset.test_labels
+
+
+def test_figures_of_speed_draw_what_they_are_given():
+    figure, axes = plots.panels(4)
+    plots.rates(axes[0], ["a", "b"], [1.0, 2.0], [3.0, 4.0])
+    assert [bar.get_width() for bar in axes[0].patches] == [3, 4, 1, 2]
+    plots.growth(axes[1], [(plots.OURS, [1, 10], [2.0, 4.0])], "x", "y")
+    assert axes[1].lines[0].get_ydata().tolist() == [2, 4] and axes[1].get_xscale() == axes[1].get_yscale() == "log"
+    curve = (plots.FC, [1.0, 2.0], [0.9, 0.95])
+    plots.seconds_to_accuracy(axes[2], [curve], [("small", "o", [3.0], [0.99])])
+    line, points = axes[2].lines
+    assert line.get_xdata().tolist() == [1, 3] and line.get_ydata().tolist() == [90, 95]
+    assert points.get_ydata().tolist() == [99]
+    plots.waterfall(axes[3], ["a", "b"], np.array([1.0, 2.0]), "ms")
+    assert [(bar.get_x(), bar.get_width()) for bar in axes[3].patches] == [(0, 1), (1, 2)]
+    plots.plt.close(figure)

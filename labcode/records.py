@@ -123,7 +123,8 @@ def writing():
         RESULTS.mkdir(exist_ok=True)
         yield
     except OSError as error:
-        raise RecordsError(f"{RESULTS}: cannot be written ({error}); make it a folder that you may write to") from error
+        what_to_do = "make room, or make it a folder that you may write to"
+        raise RecordsError(f"{RESULTS}: cannot be written ({error}); {what_to_do}") from error
 
 
 def check_writable():

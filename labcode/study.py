@@ -117,8 +117,8 @@ def _how_far(bar, failures):
     """Where the study cannot go on, say how far it came."""
     try:
         yield
-    except (KeyboardInterrupt, StudyError, OSError) as end:
-        why = {KeyboardInterrupt: "interrupted", StudyError: str(end)}.get(type(end)) or _why(end)
+    except (KeyboardInterrupt, StudyError, records.RecordsError) as end:
+        why = "interrupted" if isinstance(end, KeyboardInterrupt) else end
         kind = KeyboardInterrupt if isinstance(end, KeyboardInterrupt) else StudyError
         raise kind(f"{why}; {_counts(bar.total, bar.n, len(failures))}; {RESUME}") from end
 

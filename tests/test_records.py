@@ -180,7 +180,7 @@ def test_what_is_recorded_is_as_it_was_written():
 def test_where_results_cannot_be_written_one_error_says_so(entry, own_results):
     own_results.parent.write_text("no folder")
     for write in (records.check_writable, lambda: records.add(entry, "mnist-5k")):
-        with pytest.raises(records.RecordsError, match=r"results: cannot be written .*; make it a folder"):
+        with pytest.raises(records.RecordsError, match=r"results: cannot be written .*; make room"):
             write()
 
 

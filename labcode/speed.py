@@ -126,9 +126,9 @@ def as_bytes(dataset):
 def table(found):
     """All comparisons of measurements as ``recorded`` returns them, as a Markdown table."""
     lines = ["| what | against | measured | to reach | reached |", "|---|---|---|---|---|"]
-    signs = {True: "✓", False: "✗", None: "–"}
+    words = {True: "yes", False: "no", None: "–"}
     for row in rows(found):
-        lines.append(f"| {row.what} | {row.against} | {row.measured} | {row.reach} | {signs[row.reached]} |")
+        lines.append(f"| {row.what} | {row.against} | {row.measured} | {row.reach} | {words[row.reached]} |")
     return Markdown("\n".join(lines))
 
 

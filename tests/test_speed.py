@@ -1,5 +1,7 @@
 """What is said of recorded times follows from them."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -137,6 +139,17 @@ def test_a_data_set_as_bytes_is_itself():
     np.testing.assert_array_equal(test_images.astype(np.float32) / 255, dataset.test_images)
     assert train_images.dtype == np.uint8 and len(train_images) == len(train_labels)
     assert test_labels is dataset.test_labels
+
+
+def test_what_is_recorded_can_be_read_and_has_every_comparison():
+    found = speed.recorded()
+    assert found == json.loads(speed.BENCH.read_text("utf-8")) and not found["quick"]
+    assert found["made"].keys() >= {"date", "processor", "versions", "threads", "PyTorch"}
+    assert {row.what for row in speed.rows(found)} >= {"FC, batch 64", "a further unchanged chapter"}
+    targets = [each["target"] for each in found["sprints"] if each["precision"] == found["sprints"][0]["precision"]]
+    assert targets == list(speed.LIMITS) and len(speed.SPRINT_NAMES) == len(targets)
+    for sprint in found["sprints"]:
+        assert len(sprint["seconds"]) == len(sprint["accuracy"]) >= (10 if sprint["target"] == "99.0 %" else 5)
 
 
 def test_figures_of_speed_draw_what_they_are_given():

@@ -13,7 +13,7 @@ from IPython.core.pylabtools import print_figure
 from IPython.display import display
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.legend_handler import HandlerTuple
-from matplotlib.ticker import NullLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import LogFormatter, NullLocator, PercentFormatter, StrMethodFormatter
 
 
 class Look(NamedTuple):
@@ -302,6 +302,8 @@ def growth(ax, series, xlabel, ylabel):
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.set_xticks(x, [f"{each:,}" for each in x])
     ax.xaxis.set_minor_locator(NullLocator())
+    for set_formatter in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+        set_formatter(LogFormatter())  # 500, not 5 times a power of ten
     if len(series) > 1:
         ax.legend()
     return ax

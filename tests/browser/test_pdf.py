@@ -53,7 +53,8 @@ def outline(reader):
 def test_every_page_has_its_number_and_more(texts):
     assert len(texts) > 20
     assert [text.split()[0] for text in texts] == [str(number) for number in range(1, len(texts) + 1)]
-    assert min(len(text.split()) for text in texts) > 60, "a page has little more than its number"
+    *pages, _ = texts  # the last one holds what is left of the references
+    assert min(len(text.split()) for text in pages) > 60, "a page has little more than its number"
 
 
 def test_outline_and_contents_lead_to_every_chapter(reader, texts):

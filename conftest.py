@@ -32,5 +32,5 @@ def pytest_unconfigure(config):
 
 
 def pytest_xdist_auto_num_workers(config):
-    """``-n auto``: a worker for each core of this process, and one more, for tests also wait for locks and pages."""
-    return joblib.cpu_count() + 1
+    """``-n auto``: as many workers as there are cores for this process, be they limited by a container."""
+    return joblib.cpu_count()

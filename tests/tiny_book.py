@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import nbformat
@@ -18,6 +19,7 @@ from jupyter_book.cli.main import main as jupyter_book
 EXTENSION = Path(__file__).parents[1] / "book" / "_ext"
 NO_NETWORK = dict.fromkeys(["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"], "http://127.0.0.1:9")
 COMMAND = str(Path(sys.executable).with_name("jupyter-book"))
+PATIENCE = 200  # seconds until a build that should have said something, or ended, counts as hanging
 COUNT_RUNS = 'open("runs.txt", "a").write(f"{name}\\n");'
 
 
@@ -87,9 +89,12 @@ class Book:
         heed_interrupt = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         with subprocess.Popen(command, env=env, preexec_fn=heed_interrupt, **pipes) as build:
+            too_long = threading.Timer(PATIENCE, build.kill)  # whoever reads its output then comes to the end
+            too_long.start()
             try:
                 yield build
             finally:
+                too_long.cancel()
                 with contextlib.suppress(psutil.NoSuchProcess):
                     for process in [*psutil.Process(build.pid).children(recursive=True), build]:
                         process.kill()

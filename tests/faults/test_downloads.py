@@ -155,11 +155,11 @@ def test_where_all_mirrors_fail_one_error_says_so_and_nothing_is_kept(contents, 
 
 def test_all_files_and_mirrors_together_take_no_longer_than_the_limit(contents, cache, serve, monkeypatch):
     monkeypatch.setattr(data, "DOWNLOAD_SECONDS", SHORT)
-    serve(*[Mirror(contents, every_file="a header that drips") for _ in range(6)])
+    serve(*[Mirror(contents, every_file="a header that drips") for _ in range(20)])
     begun = time.monotonic()
     with pytest.raises(data.DataError, match="not whole after 0 seconds.*or use the data set mnist-5k"):
         data.load("mnist")
-    assert time.monotonic() - begun < 4 * SHORT
+    assert time.monotonic() - begun < 10 * SHORT, "the limit, and what a busy machine adds; not that of each mirror"
     assert cached(cache) == set()
 
 

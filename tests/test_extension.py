@@ -170,7 +170,7 @@ def test_each_component_of_the_key_and_no_other_file_executes(tmp_path, monkeypa
 def test_at_most_one_kernel_per_core(tmp_path, monkeypatch):
     begin, end = "import time; begun = time.time()", 'open(f"{name}.times", "w").write(f"{begun} {time.time()}")'
     names = ("a", "b", "c")
-    chapters = {name: [f"# {name}", f'name = "{name}"', begin, "time.sleep(1)", end] for name in names}
+    chapters = {name: [f"# {name}", f'name = "{name}"', begin, "time.sleep(0.3)", end] for name in names}
     book = Book(tmp_path, chapters)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     assert book.build()[0] == 0

@@ -12,7 +12,8 @@ def pytest_configure(config):
 
     A notebook that finds a stored Run proves nothing, so the store is empty; a relative MNIST_DIR would point
     elsewhere from a kernel, which starts in the notebook's folder; two kernels that write one IPython history at the
-    same moment disturb each other, so each worker has its own.
+    same moment disturb each other, so each worker has its own. As many tests run at once as there are cores, so a
+    training takes one thread: more of them would only wait for each other.
     """
     worker = getattr(config, "workerinput", {}).get("workerid")
     if worker is None:
@@ -21,8 +22,25 @@ def pytest_configure(config):
             os.environ.pop(name, None)
         if "MNIST_DIR" in os.environ:
             os.environ["MNIST_DIR"] = os.path.abspath(os.environ["MNIST_DIR"])
+        os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
     os.environ["IPYTHONDIR"] = os.path.join(os.environ["LABCODE_CACHE"], "ipython", worker or "alone")
     os.makedirs(os.environ["IPYTHONDIR"])
+
+
+# The files that are handed out first, in this order, then all others: the long ones, so that no worker is left with one
+# at the end; those that want a training which another one does meanwhile, only after it, for they would wait.
+FIRST = (
+    *("03_overfitting", "06_custom_loop", "09_speed", "01_introduction", "02_fully_connected"),
+    *("04_cnn", "05_predictions", "07_conclusion", "08_uncertainty", "10_draw", "index"),
+    *("test_confusion_matrix", "test_extension", "test_study", "test_draw", "test_axe", "test_nbval_bites"),
+    *("test_training", "test_build", "test_pages", "test_pdf", "test_downloads", "test_scoreboard"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put the files in order; a file's tests stay together and as they are."""
+    order = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 def pytest_unconfigure(config):

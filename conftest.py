@@ -13,7 +13,7 @@ def pytest_configure(config):
     A notebook that finds a stored Run proves nothing, so the store is empty; a relative MNIST_DIR would point
     elsewhere from a kernel, which starts in the notebook's folder; two kernels that write one IPython history at the
     same moment disturb each other, so each worker has its own. As many tests run at once as there are cores, so a
-    training takes one thread: more of them would only wait for each other.
+    training takes one thread, unless more are asked for: they would only wait for each other.
     """
     worker = getattr(config, "workerinput", {}).get("workerid")
     if worker is None:
@@ -22,7 +22,8 @@ def pytest_configure(config):
             os.environ.pop(name, None)
         if "MNIST_DIR" in os.environ:
             os.environ["MNIST_DIR"] = os.path.abspath(os.environ["MNIST_DIR"])
-        os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+        for threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+            os.environ.setdefault(threads, "1")
     os.environ["IPYTHONDIR"] = os.path.join(os.environ["LABCODE_CACHE"], "ipython", worker or "alone")
     os.makedirs(os.environ["IPYTHONDIR"])
 

@@ -12,7 +12,7 @@ def planned(seeds):
 
     In the fastest precision that this processor has, and where that is another the quickest sprint in float32 too.
     """
-    fastest, quickest = fast.precisions()[-1], min(fast.SPRINTS, key=lambda target: fast.SPRINTS[target].flop())
+    fastest, quickest = fast.precisions()[-1], min(fast.SPRINTS, key=lambda target: fast.SPRINTS[target].flop(0))
     chosen = dict.fromkeys([*((target, fastest) for target in seeds), (quickest, "float32")])
     return [(target, precision, seeds[target]) for target, precision in chosen]
 
@@ -33,7 +33,7 @@ def sprints(seeds, bar):
             results.append(fast.run(sprint, training_set, test_set, seed))
             bar.update()
         accuracy, seconds, tracing = map(list, zip(*results, strict=True))
-        row = {"target": target, "precision": precision, "flop": sprint.flop()}
+        row = {"target": target, "precision": precision, "flop": sprint.flop(len(test_set[0]))}
         rows.append(row | {"accuracy": accuracy, "seconds": seconds, "tracing": tracing})
     return rows
 

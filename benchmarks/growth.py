@@ -14,9 +14,10 @@ from tqdm import tqdm
 from benchmarks import builds, steps, timing
 from labcode import fast
 
+IMAGES = 3840  # a whole number of batches of each size but one
 EPOCH = """
 from benchmarks import growth
-print(growth.one_epoch({images}))
+print(growth.one_epoch())
 """
 STUDY = """
 import sys
@@ -40,10 +41,8 @@ from labcode import data, training
 training.train(dataclasses.replace(training.RECIPES["cnn"], epochs=1), data.load("mnist"))
 """
 FAST_SCRIPT = """
-from labcode import data, fast
-arrays = data.load("mnist")
-fast.run(fast.SPRINTS["99.0 %"], *([fast.as_bytes(i), l] for i, l in (
-    (arrays.train_images, arrays.train_labels), (arrays.test_images, arrays.test_labels))))
+from labcode import data, fast, speed
+fast.run(fast.SPRINTS["99.0 %"], *speed.as_bytes(data.load("mnist")))
 """
 PEAK = """
 import re
@@ -54,28 +53,28 @@ print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").rea
 
 def images(counts, rounds):
     """Seconds for an epoch of the report's CNN, ours, at batch 64, over so many images."""
-    ways = {str(count): _epoch(count, 64) for count in counts}
+    ways = {str(count): _epoch(count, steps.BATCH) for count in counts}
     with tqdm(total=len(ways) * (rounds + 1), desc="images") as bar:
         return timing.in_turn(ways, rounds, bar)
 
 
-def batches(sizes, rounds, count=3840):
-    """Seconds for ``count`` images of the report's CNN by batch size, ours and by Keras ``fit``."""
+def batches(sizes, rounds):
+    """Seconds for ``IMAGES`` of the report's CNN by batch size, ours and by Keras ``fit``."""
     ways = {}
     for size in sizes:
-        ways[f"ours, {size}"] = _epoch(count, size)
-        ways[f"Keras fit, {size}"] = steps.keras_fit("cnn", "adam", *steps.some_digits(count), size)
+        ways[f"ours, {size}"] = _epoch(IMAGES, size)
+        ways[f"Keras fit, {size}"] = steps.keras_fit("cnn", "adam", *steps.some_digits(IMAGES), size)
     with tqdm(total=len(ways) * (rounds + 1), desc="batch sizes") as bar:
-        return {"images": count, "ways": timing.in_turn(ways, rounds, bar)}
+        return {"images": IMAGES, "ways": timing.in_turn(ways, rounds, bar)}
 
 
-def cores(counts, count=3840):
-    """Seconds for ``count`` images of the report's CNN, ours, with so many threads."""
+def cores(counts):
+    """Seconds for ``IMAGES`` of the report's CNN, ours, with so many threads."""
     found = {}
     for threads in tqdm(counts, desc="cores"):
         env = {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": str(threads)}
-        found[threads] = float(_python(EPOCH.format(images=count), env))
-    return {"images": count, "seconds": found}
+        found[threads] = float(_python(EPOCH, env))
+    return {"images": IMAGES, "seconds": found}
 
 
 def seeds(counts, jobs):
@@ -96,9 +95,9 @@ def memory():
         return {name: int(_python(script + PEAK, env)) for name, script in tqdm(scripts.items(), desc="memory")}
 
 
-def one_epoch(count, batch=64):
-    """Seconds for so many images of the report's CNN, ours, after a first epoch that is not counted."""
-    way = _epoch(count, batch)
+def one_epoch():
+    """Seconds for ``IMAGES`` of the report's CNN, ours, after a first epoch that is not counted."""
+    way = _epoch(IMAGES, steps.BATCH)
     way()
     return timing.timed(way)
 

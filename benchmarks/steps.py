@@ -7,67 +7,67 @@ import numpy as np
 from labcode import data, fast, fitting, loop, models
 from labcode.quiet import keras, tf
 
-SIDE = 2048  # of the matrices whose product tells what the processor can do
+BATCH = 64  # the report's
+SIZE = 2048  # rows and columns of the matrices whose product tells what the processor can do
 PRODUCTS = 16
 
 
 def cnn(steps):
     """The report's CNN at batch 64 by Adam: images/s, and beside it matrix products."""
-    images, labels = some_digits(64 * steps)
-    batch = 64
+    images, labels = some_digits(BATCH * steps)
+    seen = images[:, : fast.REPORT_CNN.seen(), : fast.REPORT_CNN.seen()]
     ways = {
-        "Keras fit": keras_fit("cnn", keras.optimizers.Adam(), images, labels, batch),
-        "one function": _one_function(models.build_cnn(), images, labels, batch),
-        "ReLU after pooling": _one_function(_relu_after_pooling(models.build_cnn()), images, labels, batch),
+        "Keras fit": keras_fit("cnn", keras.optimizers.Adam(), images, labels, BATCH),
+        "one function": _one_function(models.build_cnn().layers, images, labels),
+        "pixels that are seen": _one_function(models.build_cnn().layers, seen, labels),
+        "ReLU after pooling": _one_function(_relu_after_pooling(models.build_cnn().layers), seen, labels),
     }
     for precision in fast.precisions():
-        ways[f"ours, {precision}"] = ours(fast.REPORT_CNN, fast.adam, images, labels, batch, precision)
+        ways[f"ours, {precision}"] = ours(fast.REPORT_CNN, fast.adam, images, labels, BATCH, precision)
     ways["batch 128"] = ours(fast.REPORT_CNN, fast.adam, images, labels, 128, fast.precisions()[-1])
-    ways |= _torch_ways(images, labels, batch)
+    ways |= _torch_ways(images, labels)
     ways |= {f"matrix product, {precision}": _matrix_product(precision) for precision in fast.precisions()}
     return ways
 
 
 def flop_of_cnn(steps):
     """The floating-point operations of a call of each of the ways of ``cnn`` that are compared by them."""
-    training, product = fast.REPORT_CNN.training_flop() * 64 * steps, 2 * SIDE**3 * PRODUCTS
-    return {
-        f"{way}, {precision}": flop
-        for way, flop in (("ours", training), ("matrix product", product))
-        for precision in fast.precisions()
-    }
+    network, images = fast.REPORT_CNN, BATCH * steps
+    done = network.training_flop(network.seen()) * images
+    flop = {"all pixels": network.training_flop(fast.SIDE) * images}
+    for precision in fast.precisions():
+        flop |= {f"ours, {precision}": done, f"matrix product, {precision}": 2 * SIZE**3 * PRODUCTS}
+    return flop
 
 
-def _one_function(model, images, labels, batch):
+def _one_function(layers, images, labels):
     """The GradientTape loop by Adam, on the mean loss, all steps in one TensorFlow function."""
-    loss = keras.losses.SparseCategoricalCrossentropy()
-    step = loop.make_train_step(model, loss, keras.optimizers.Adam())
-    train_epoch, order = loop.make_train_epoch(step, images, labels, batch), np.arange(len(images))
+    model = keras.Sequential([keras.Input(images.shape[1:]), *layers])
+    step = loop.make_train_step(model, keras.losses.SparseCategoricalCrossentropy(), keras.optimizers.Adam())
+    train_epoch, order = loop.make_train_epoch(step, images, labels, BATCH), np.arange(len(images))
     return lambda: train_epoch(order).numpy()
 
 
-def _relu_after_pooling(model):
-    """The same network with each ReLU behind the pooling that follows it."""
-    layers = []
-    for layer in model.layers:
+def _relu_after_pooling(layers):
+    """The same layers with each ReLU behind the pooling that follows it."""
+    changed = []
+    for layer in layers:
         if isinstance(layer, keras.layers.Conv2D):
             layer.activation = keras.activations.linear
-        layers += [layer, keras.layers.ReLU()] if isinstance(layer, keras.layers.MaxPool2D) else [layer]
-    return keras.Sequential([keras.Input(models.IMAGE_SHAPE), *layers])
+        changed += [layer, keras.layers.ReLU()] if isinstance(layer, keras.layers.MaxPool2D) else [layer]
+    return changed
 
 
 def parts(steps):
     """A step of ours, batch 64, float32, broken off earlier and earlier."""
-    images, labels = some_digits(64 * steps)
-    stored, order = tf.constant(fast.as_bytes(images)), tf.constant(np.arange(64 * steps).reshape(steps, 64))
+    images, labels = some_digits(BATCH * steps)
+    side = fast.REPORT_CNN.seen()
+    stored, order = tf.constant(fast.as_bytes(images[:, :side, :side])), tf.constant(_in_order(images, BATCH))
     weights = fast.initial_weights(fast.REPORT_CNN, 0)
 
-    def answers(step):
-        return fast.logits(fast.REPORT_CNN, weights, tf.gather(stored, order[step]))
-
     def loss(step):
-        of_each = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.gather(labels, order[step]), answers(step))
-        return tf.reduce_mean(of_each)
+        answers = fast.logits(fast.REPORT_CNN, weights, tf.gather(stored, order[step]))
+        return fast.mean_loss(tf.gather(labels, order[step]), answers)
 
     def gradients(step):
         with tf.GradientTape() as tape:
@@ -81,7 +81,7 @@ def parts(steps):
         "taking the batch": _repeated(batch, steps),
         "and the answers": _repeated(loss, steps),
         "and the gradients": _repeated(gradients, steps),
-        "and the update": ours(fast.REPORT_CNN, fast.adam, images, labels, 64),
+        "and the update": ours(fast.REPORT_CNN, fast.adam, images, labels, BATCH),
     }
 
 
@@ -100,11 +100,10 @@ def _repeated(part, steps):
 
 def fc(steps):
     """The report's fully connected network at batch 64 by gradient descent."""
-    images, labels = some_digits(64 * steps)
-    batch = 64
+    images, labels = some_digits(BATCH * steps)
     return {
-        "Keras fit": keras_fit("fc", keras.optimizers.SGD(0.1), images, labels, batch),
-        "ours, float32": ours(fast.FC, fast.sgd, images, labels, batch),
+        "Keras fit": keras_fit("fc", keras.optimizers.SGD(0.1), images, labels, BATCH),
+        "ours, float32": ours(fast.FC, fast.sgd, images, labels, BATCH),
     }
 
 
@@ -169,13 +168,17 @@ def ours(network, optimizer, images, labels, batch, precision="float32"):
     """A function that trains in the fast way."""
     weights = fast.initial_weights(network, 0)
     train = fast.make_train(network, weights, optimizer(weights), fast.as_bytes(images), labels, precision)
-    order = np.arange(len(images)).reshape(-1, batch)
+    order = _in_order(images, batch)
     rates, corners = np.full(len(order), 0.001, np.float32), np.zeros((len(order), 2), np.int32)
     return lambda: train(order, rates, corners).numpy()
 
 
+def _in_order(images, batch):
+    return np.arange(len(images)).reshape(-1, batch)
+
+
 def _matrix_product(precision):
-    factor = tf.cast(tf.random.normal((SIDE, SIDE)), precision)
+    factor = tf.cast(tf.random.normal((SIZE, SIZE)), precision)
 
     @tf.function
     def products():
@@ -187,7 +190,7 @@ def _matrix_product(precision):
     return lambda: products().numpy()
 
 
-def _torch_ways(images, labels, batch):
+def _torch_ways(images, labels):
     """The same network in PyTorch, in both layouts; none where it is not installed."""
     try:
         import torch
@@ -195,10 +198,10 @@ def _torch_ways(images, labels, batch):
         return {}
     images, labels = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
     formats = {"": torch.contiguous_format, ", channels last": torch.channels_last}
-    return {f"PyTorch{name}": _torch_way(torch, images, labels, batch, each) for name, each in formats.items()}
+    return {f"PyTorch{name}": _torch_way(torch, images, labels, each) for name, each in formats.items()}
 
 
-def _torch_way(torch, images, labels, batch, memory_format):
+def _torch_way(torch, images, labels, memory_format):
     nn = torch.nn
     sizes, layers = [1, 64, 128, 256], []
     for channels, filters in zip(sizes, sizes[1:], strict=False):
@@ -209,9 +212,9 @@ def _torch_way(torch, images, labels, batch, memory_format):
     optimizer, loss = torch.optim.Adam(network.parameters(), fused=True), nn.CrossEntropyLoss()
 
     def train():
-        for start in range(0, len(images), batch):
+        for start in range(0, len(images), BATCH):
             optimizer.zero_grad(set_to_none=True)
-            loss(network(images[start : start + batch]), labels[start : start + batch]).backward()
+            loss(network(images[start : start + BATCH]), labels[start : start + BATCH]).backward()
             optimizer.step()
 
     return train

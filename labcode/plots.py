@@ -93,6 +93,12 @@ def picture(ax, pixels, title="", lowest=0, limit=None):
     return ax
 
 
+def square(ax, side, look):
+    """Outline, on a picture, the square of so many pixels from its top left corner."""
+    ax.add_patch(plt.Rectangle((-0.5, -0.5), side, side, fill=False, color=look.colour, linewidth=2))
+    return ax
+
+
 def pictures(axes, many, titles=None, **options):
     """Draw each of (n, height, width) pixels on its own Axes; what is left of the Axes stays empty."""
     axes = np.ravel(axes)

@@ -15,7 +15,11 @@ BENCH = Path(__file__).parent.parent / "results" / "bench.json"
 RATES = ("ours", "matrix product")  # the ways that are compared by operations in a second
 SPRINT_NAMES = (("the report's CNN", "v"), ("a small CNN", "o"), ("a small CNN, longer", "*"))  # and markers
 PYTORCH = ("PyTorch", "PyTorch, channels last")
-LIMITS = {"the report's CNN to 98.55 %": (0.9855, 25), "99.0 %": (0.99, 4), "99.5 %": (0.995, 60)}  # accuracy, seconds
+LIMITS = {  # accuracy, seconds, and how many times as long as its operations need at the rate of matrix products
+    "the report's CNN to 98.55 %": (0.9855, 25, np.inf),
+    "99.0 %": (0.99, 4, 2),
+    "99.5 %": (0.995, 60, np.inf),
+}
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,8 @@ class Row:
 
 
 def recorded():
-    """The recorded measurements, as ``python -m benchmarks`` keeps them; None where there are none."""
-    return json.loads(BENCH.read_text("utf-8")) if BENCH.exists() else None
+    """The recorded measurements, as ``python -m benchmarks`` keeps them."""
+    return json.loads(BENCH.read_text("utf-8"))
 
 
 def ratio(ways, slow, quick):
@@ -55,15 +59,15 @@ def rate(row, way):
     return row["flop"][way] / np.array(row["ways"][way]["seconds"])
 
 
-def peak_share(row, precision="float32"):
-    """The CNN's training steps as a share of the rate of matrix products, both as measured: median, lowest, highest."""
-    shares = rate(row, f"ours, {precision}") / rate(row, f"matrix product, {precision}")
-    return float(np.median(shares)), float(shares.min()), float(shares.max())
+def peak_share(row, precision):
+    """The CNN's training steps as a share of the rate of matrix products, both as measured: (rounds,)."""
+    return rate(row, f"ours, {precision}") / rate(row, f"matrix product, {precision}")
 
 
 CHANGES = {
     "Keras fit": "Keras `fit`, as the report trains",
     "one function": "all steps in one TensorFlow function",
+    "pixels that are seen": "and only the pixels that reach the answer",
     "ReLU after pooling": "and ReLU after pooling, on a quarter of the values",
     "ours, float32": "and the bias too; one operation for each array of weights; images as bytes",
     "ours, bfloat16": "and the layers in bfloat16",
@@ -89,6 +93,8 @@ def _predicted(of_steps):
     cnn, fc = of_steps["cnn"], of_steps["fc"]
     beside = (_median(fc["ways"], "Keras fit") - _median(fc["ways"], "ours, float32")) / fc["steps"]
     expected = {"one function": _median(cnn["ways"], "Keras fit") - beside * cnn["steps"]}
+    share = cnn["flop"]["ours, float32"] / cnn["flop"]["all pixels"]
+    expected["pixels that are seen"] = _median(cnn["ways"], "one function") * share
     if "ours, bfloat16" in cnn["ways"]:
         products = [_median(cnn["ways"], f"matrix product, {each}") for each in ("bfloat16", "float32")]
         expected["ours, bfloat16"] = _median(cnn["ways"], "ours, float32") * products[0] / products[1]
@@ -101,11 +107,11 @@ def costs(found):
     chapters = {count: _median(ways, "one changed") for count, ways in found["chapters"].items()}
     threads, seeds = found["cores"]["seconds"], found["study"]["seconds"]
     for what, of_each, unit in (
-        ("rebuild of a book of which one chapter changed", chapters, "chapters"),
-        (f"the report's CNN on {found['cores']['images']:,} images", threads, "threads"),
-        ("a study of FC on mnist-5k", seeds, "seeds"),
+        ("rebuild of a book of which one chapter changed", chapters, "chapter"),
+        (f"the report's CNN on {found['cores']['images']:,} images", threads, "thread"),
+        ("a study of FC on mnist-5k", seeds, "seed"),
     ):
-        ends = [f"{count} {unit}: {seconds:.1f} s" for count, seconds in of_each.items()]
+        ends = [f"{count} {unit}{'s' * (count != '1')}: {seconds:.1f} s" for count, seconds in of_each.items()]
         rows.append(f"| {what} | {ends[0]} | {ends[-1]} |")
     return "\n".join(rows)
 
@@ -143,9 +149,12 @@ def _steps(of_steps):
         yield _times("CNN, batch 64, float32", "PyTorch, its better layout", cnn, PYTORCH, 1.5)
     else:
         yield Row("CNN, batch 64, float32", "PyTorch", "not installed", "1.5 times", None)
-    share, low, high = peak_share(cnn)
-    measured = f"{share:.0%} ({low:.0%} to {high:.0%})"
-    yield Row("the same", "the rate of float32 matrix products", measured, "75%", share >= 0.75)
+    seen = peak_share(cnn, "float32")
+    every = seen * cnn["flop"]["all pixels"] / cnn["flop"]["ours, float32"]
+    for what, shares in (("as many operations as for all pixels", every), ("the operations that it does", seen)):
+        measured = f"{np.median(shares):.0%} ({shares.min():.0%} to {shares.max():.0%})"
+        against = "the rate of float32 matrix products"
+        yield Row(f"the same, {what}", against, measured, "75%", bool(np.median(shares) >= 0.75))
     yield _times("CNN, batch 64, float32", "Keras fit", cnn, "Keras fit", None)
     yield _times("FC, batch 64", "Keras fit", fc, "Keras fit", 3)
     yield _times("GradientTape loop, batch 12", "Keras fit", tape, "Keras fit", 1.4)
@@ -161,15 +170,17 @@ def _times(what, against, row, slow, reach):
 def _sprints(found):
     for sprint in found["sprints"]:
         target, precision = sprint["target"], sprint["precision"]
-        accuracy, limit = LIMITS[target]
-        mean, seconds = np.mean(sprint["accuracy"]), np.array(sprint["seconds"])
-        possible = sprint["flop"] / np.median(rate(found["steps"]["cnn"], f"matrix product, {precision}"))
+        accuracy, limit, most = LIMITS[target]
+        seconds = np.array(sprint["seconds"])
+        middle, mean = np.median(seconds), np.mean(sprint["accuracy"])
+        times = middle / (sprint["flop"] / np.median(rate(found["steps"]["cnn"], f"matrix product, {precision}")))
         measured = (
-            f"{100 * mean:.2f} % on average of {len(seconds)} seeds, in {np.median(seconds):.1f} s "
-            f"({seconds.min():.1f} to {seconds.max():.1f}), {np.median(seconds) / possible:.1f} times the least"
+            f"{100 * mean:.2f} % on average of {len(seconds)} seeds, in {middle:.1f} s "
+            f"({seconds.min():.1f} to {seconds.max():.1f}), {times:.1f} times the least"
         )
-        reached = bool(mean >= accuracy and np.median(seconds) < limit)
-        yield Row(f"{target}, {precision}", "the clock", measured, f"below {limit} s", reached)
+        reach = f"below {limit} s" + (f" and {most} times the least" if most < np.inf else "")
+        reached = bool(mean >= accuracy and middle < limit and times < most)
+        yield Row(f"{target}, {precision}", "the clock", measured, reach, reached)
 
 
 def _builds(found):

@@ -48,15 +48,32 @@ def test_images_as_bytes_are_the_images(dataset, train_set):
 def test_shapes_and_multiply_adds_are_those_of_keras(pair):
     network, weights, model = pair
     assert network.shapes() == [tuple(each.shape) for each in weights]
-    assert sum(network.multiply_adds()) == models.multiply_adds(model)
+    assert sum(network.multiply_adds(fast.SIDE)) == models.multiply_adds(model)
 
 
 def test_an_unpooled_convolution_keeps_its_side_and_the_first_layer_s_inputs_need_no_gradient():
     network = fast.Network(((4, 5, True), (8, 3, False)), hidden=16)
     assert network.shapes()[2:5] == [(3, 3, 4, 8), (8,), (8 * 10 * 10, 16)]
     counts = [24 * 24 * 25 * 4, 10 * 10 * 9 * 4 * 8, 800 * 16, 160]
-    assert network.multiply_adds() == counts
-    assert network.training_flop() == 2 * (3 * sum(counts) - counts[0])
+    assert network.multiply_adds(fast.SIDE) == counts
+    assert network.training_flop(fast.SIDE) == 2 * (3 * sum(counts) - counts[0])
+
+
+def test_pixels_that_are_not_seen_never_reach_the_answer_and_all_others_do(pair):
+    network, _, model = pair
+    expected = np.zeros((fast.SIDE, fast.SIDE), bool)
+    expected[: network.seen(), : network.seen()] = True
+    np.testing.assert_array_equal(fast.reached(model), expected)
+    assert network.seen() == {"fc": 28, "cnn": 22}[model.name]
+
+
+def test_a_network_sees_all_pixels_where_no_pooling_leaves_any_out():
+    for network, side in (
+        (fast.Network(((4, 5, True), (8, 3, False)), hidden=16), 28),
+        (fast.Network(((4, 5, False), (8, 4, True)), hidden=16), 27),  # 24, 21, of which 20 are pooled
+    ):
+        assert network.seen() == side
+        assert network.multiply_adds(side)[-2:] == network.multiply_adds(fast.SIDE)[-2:]
 
 
 def test_answers_and_gradients_are_those_of_keras(pair, dataset, train_set):
@@ -67,10 +84,7 @@ def test_answers_and_gradients_are_those_of_keras(pair, dataset, train_set):
         with tf.GradientTape() as by_keras:
             of_keras = LOSS(labels[batch], model(dataset.train_images[batch], training=True))
         with tf.GradientTape() as by_fast:
-            of_each = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                labels[batch], fast.logits(network, weights, images[batch])
-            )
-            of_fast = tf.reduce_mean(of_each)
+            of_fast = fast.mean_loss(labels[batch], fast.logits(network, weights, images[batch]))
         assert float(of_fast) == pytest.approx(float(of_keras), rel=1e-5)
         gradients = by_keras.gradient(of_keras, model.trainable_variables), by_fast.gradient(of_fast, weights)
         assert largest_difference(*gradients) < 1e-5
@@ -110,8 +124,7 @@ def test_a_batch_is_cut_out_of_its_frame_where_the_corners_say(train_set):
         moved = np.roll(
             np.pad(images[:BATCH], ((0, 0), (2, 2), (2, 2), (0, 0))), (2 - corner[0], 2 - corner[1]), (1, 2)
         )
-        answers = fast.logits(fast.FC, weights, moved[:, 2:-2, 2:-2])
-        expected = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels[:BATCH], answers))
+        expected = fast.mean_loss(labels[:BATCH], fast.logits(fast.FC, weights, moved[:, 2:-2, 2:-2]))
         (loss,) = train(order, nothing, np.array([corner], np.int32)).numpy()
         assert loss == pytest.approx(float(expected), rel=1e-5), corner
 
@@ -142,6 +155,12 @@ def test_the_learning_rate_rises_and_falls_to_nothing():
     assert rates[top] == SPRINT.learning_rate == rates.max() and rates[0] == pytest.approx(0.1 * rates.max())
     assert (np.diff(rates[: top + 1]) > 0).all() and (np.diff(rates[top:]) < 0).all()
     assert 0 < rates[-1] < 0.02 * rates.max()
+
+
+def test_a_sprint_counts_the_operations_of_its_steps_and_of_its_test():
+    sprint = dataclasses.replace(SPRINT, network=fast.REPORT_CNN, batch_size=2, steps=3)
+    forward = sum(fast.REPORT_CNN.multiply_adds(22))
+    assert sprint.flop(tested=10) == fast.REPORT_CNN.training_flop(22) * 6 + 2 * forward * 10
 
 
 def test_a_sprint_learns_and_its_seed_decides_it(dataset, train_set):

@@ -81,9 +81,7 @@ class Build:
         self.executing = folder / "executing"  # what belongs to executions in progress
         self.figures = folder / "jupyter_execute"  # MyST-NB's, for the images that it finds in outputs
         self.last_dataset = self.executed / "dataset"  # with which the last of them were executed
-        self.pages = (
-            Path(app.outdir) / ".papermill_chapters.json"
-        )  # what the pages there were made from; if all are whole
+        self.pages = Path(app.outdir) / ".papermill_chapters.json"  # what the pages were made from; if all are whole
         self.chapters, self.stale, self.dataset = {}, {}, None
         self.glue_faults = GlueFaults()
         logging.getLogger("sphinx").addHandler(self.glue_faults)

@@ -163,8 +163,8 @@ def reached(model):
 def initial_weights(network, seed):
     """Variables of the network's ``shapes()``: kernels by Glorot's uniform rule, biases 0, as Keras begins."""
     keras.utils.set_random_seed(seed)
-    glorot = keras.initializers.GlorotUniform()
-    return [tf.Variable(glorot(shape) if len(shape) > 1 else tf.zeros(shape)) for shape in network.shapes()]
+    glorot = keras.initializers.GlorotUniform  # one for each kernel: each gives the same numbers again and again
+    return [tf.Variable(glorot()(shape) if len(shape) > 1 else tf.zeros(shape)) for shape in network.shapes()]
 
 
 def adam(weights):

@@ -108,6 +108,42 @@ def test_many_steps_are_those_of_keras_fit(method, dataset, train_set):
     assert largest_difference(model.get_weights(), [each.numpy() for each in weights]) < 1e-4
 
 
+def test_steps_of_the_cnn_on_cut_images_are_those_of_keras_fit(dataset, train_set):
+    model, steps, rate = fitting.new_model("cnn", 0), 10, 0.01  # higher rates and Adam enlarge what rounding makes
+    weights = [tf.Variable(each) for each in model.get_weights()]
+    begun, count = model.get_weights(), steps * BATCH
+    model.compile(keras.optimizers.SGD(rate), LOSS)
+    model.fit(dataset.train_images[:count], train_set[1][:count], batch_size=BATCH, shuffle=False, verbose=0)
+    fast.make_train(fast.REPORT_CNN, weights, fast.sgd(weights), *train_set)(*straight(steps, rate))
+    trained = [each.numpy() for each in weights]
+    assert largest_difference(model.get_weights(), trained) < 1e-4 < largest_difference(begun[::2], trained[::2])
+
+
+@pytest.mark.parametrize("change", [{"precision": "bfloat16"}, {"dropout": 0.5}])
+def test_a_training_heeds_precision_and_dropout(change, train_set):
+    losses = []
+    for options in ({}, {}, change):
+        weights = fast.initial_weights(fast.FC, 0)
+        train = fast.make_train(fast.FC, weights, fast.sgd(weights), *train_set, **options)
+        losses.append(train(*straight(3, 0.1)).numpy())
+    np.testing.assert_array_equal(losses[0], losses[1])
+    assert 1e-6 < np.abs(losses[2] - losses[0]).max() < 1
+
+
+def test_first_weights_are_glorot_s_and_each_kernel_has_its_own():
+    weights = [each.numpy() for each in fast.initial_weights(fast.REPORT_CNN, 0)]
+    kernels, biases = weights[::2], weights[1::2]
+    assert not any(bias.any() for bias in biases)
+    for kernel in kernels:
+        field = np.prod(kernel.shape[:-2], dtype=int)
+        limit = np.sqrt(6 / (field * (kernel.shape[-2] + kernel.shape[-1])))
+        assert 0.98 * limit < np.abs(kernel).max() <= limit and abs(kernel.mean()) < 0.2 * limit
+    first = [kernel.ravel()[:500] / np.abs(kernel).max() for kernel in kernels]
+    assert np.abs(np.corrcoef(first) - np.eye(len(first))).max() < 0.2
+    again, other = fast.initial_weights(fast.REPORT_CNN, 0), fast.initial_weights(fast.REPORT_CNN, 1)
+    assert (weights[2] == again[2].numpy()).all() and (weights[2] != other[2].numpy()).any()
+
+
 def test_bfloat16_answers_nearly_the_same(pair, train_set):
     network, weights, _ = pair
     exact, rough = (fast.logits(network, weights, train_set[0][:100], each) for each in ("float32", "bfloat16"))

@@ -1,6 +1,8 @@
 """For the whole session: an empty store of Runs, shared by all workers, and nothing of what the user has set."""
 
+import itertools
 import os
+import random
 import shutil
 import tempfile
 
@@ -38,10 +40,25 @@ FIRST = (
 )
 
 
-def pytest_collection_modifyitems(items):
-    """Put the files in order; a file's tests stay together and as they are."""
+def pytest_addoption(parser):
+    """``--shuffle SEED``, which shows whether a test leans on one before it."""
+    text = "take the files, and the tests of each, in a random order; a notebook's cells stay in theirs"
+    parser.addoption("--shuffle", type=int, metavar="SEED", help=text)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Put the files in order, or in a random one; a file's tests stay together."""
     order = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+    seed = config.getoption("shuffle")
+    if seed is not None:  # every worker of xdist must come to the same order
+        chance = random.Random(seed)  # noqa: S311
+        files = [list(tests) for _, tests in itertools.groupby(items, key=lambda item: item.path)]
+        for tests in files:
+            if tests[0].path.suffix == ".py":
+                chance.shuffle(tests)
+        chance.shuffle(files)
+        items[:] = itertools.chain.from_iterable(files)
 
 
 def pytest_unconfigure(config):

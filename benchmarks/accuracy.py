@@ -1,10 +1,21 @@
 """Seconds to an accuracy: ours over many seeds, and the lab's way epoch by epoch."""
 
 import dataclasses
+import json
+import tempfile
 
-from labcode import data, fast, speed, training
+from benchmarks import processes, steps, timing
+from labcode import data, fast, sprint
 
-LAB = ("fc", "cnn")  # the recipes of the report
+KEPT = ("accuracy", "seconds", "preparing")  # of each result
+LAB = """
+import json
+from labcode import data, training
+dataset = data.load("mnist")
+histories = {name: training.train(training.RECIPES[name], dataset).history for name in ("fc", "cnn")}
+kept = {name: {key: history[key] for key in ("seconds", "val_accuracy")} for name, history in histories.items()}
+print(json.dumps(kept))
+"""
 
 
 def planned(seeds):
@@ -12,37 +23,36 @@ def planned(seeds):
 
     In the fastest precision that this processor has, and where that is another the quickest sprint in float32 too.
     """
-    fastest, quickest = fast.precisions()[-1], min(fast.SPRINTS, key=lambda target: fast.SPRINTS[target].flop(0))
+    fastest, quickest = fast.precisions()[-1], min(sprint.SPRINTS, key=lambda target: sprint.SPRINTS[target].flop(0))
     chosen = dict.fromkeys([*((target, fastest) for target in seeds), (quickest, "float32")])
     return [(target, precision, seeds[target]) for target, precision in chosen]
 
 
 def sprints(seeds, bar):
-    """Run the sprints with many seeds: rows for JSON.
+    """Run the sprints with many seeds, and a matrix product after each: rows for JSON.
 
     Args:
         seeds: a dict from the target to how many, from 0.
         bar: tqdm's, which counts the trainings.
     """
-    training_set, test_set = speed.as_bytes(data.load("mnist"))
+    training_set, test_set = sprint.as_bytes(data.load("mnist"))
     rows = []
     for target, precision, count in planned(seeds):
-        sprint, results = dataclasses.replace(fast.SPRINTS[target], precision=precision), []
+        chosen = dataclasses.replace(sprint.SPRINTS[target], precision=precision)
+        product, results, product_seconds = steps.matrix_product(precision), [], []
+        product()
         for seed in range(count):
             bar.set_postfix_str(f"{target}, {precision}")
-            results.append(fast.run(sprint, training_set, test_set, seed))
+            results.append(sprint.run(chosen, training_set, test_set, seed))
+            product_seconds.append(timing.timed(product))
             bar.update()
-        accuracy, seconds, tracing = map(list, zip(*results, strict=True))
-        row = {"target": target, "precision": precision, "flop": sprint.flop(len(test_set[0]))}
-        rows.append(row | {"accuracy": accuracy, "seconds": seconds, "tracing": tracing})
+        row = {"target": target, "precision": precision, "flop": chosen.flop(len(test_set[0]))}
+        row |= {"product_flop": steps.PRODUCT_FLOP, "product_seconds": product_seconds}
+        rows.append(row | {name: [getattr(result, name) for result in results] for name in KEPT})
     return rows
 
 
 def lab():
-    """The report's trainings by Keras ``fit``: after each epoch the seconds of its steps so far, and test accuracy.
-
-    Trained once and then found, as by the book; the seconds are those of the first time.
-    """
-    dataset = data.load("mnist")
-    histories = {name: training.train(training.RECIPES[name], dataset).history for name in LAB}
-    return {name: {key: history[key] for key in ("seconds", "val_accuracy")} for name, history in histories.items()}
+    """The report's trainings by Keras ``fit``, as the book has them: each epoch's seconds and test accuracy."""
+    with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
+        return json.loads(processes.python(LAB, {"LABCODE_CACHE": folder}))

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -12,19 +11,22 @@ import nbformat
 import yaml
 from tqdm import tqdm
 
-from benchmarks import timing
+from benchmarks import processes, timing
+from benchmarks.processes import ROOT
+from labcode import data
 
-ROOT = Path(__file__).resolve().parents[1]
 COMMAND = Path(sys.executable).with_name("jupyter-book")
 OURS = ("papermill_", "html_math_renderer")  # settings of our extensions
 
 
 def report(dataset, rounds):
     """The whole report from nothing and with nothing changed, beside the same chapters as MyST-NB executes them."""
+    data.fetch("mnist")  # so that no build downloads it, nor each chapter with a cache of its own
+    mnist = os.path.abspath(os.environ.get("MNIST_DIR") or data.cache_folder() / "mnist")
     with _folder() as folder, tqdm(total=2 * rounds + 6, desc=f"builds on {dataset}") as bar:
         plain = _plain_copy(folder / "plain", dataset)
         store = folder / "store"
-        env = {"LABCODE_DATASET": dataset, "LABCODE_CACHE": str(store)}
+        env = {"LABCODE_DATASET": dataset, "LABCODE_CACHE": str(store), "MNIST_DIR": mnist}
 
         def from_nothing():
             for made in (store, folder / "ours"):
@@ -34,7 +36,7 @@ def report(dataset, rounds):
         def by_myst_nb():
             for made in (plain / "stores", folder / "pages"):
                 shutil.rmtree(made, ignore_errors=True)
-            _build(plain, folder / "pages", {})
+            _build(plain, folder / "pages", {"MNIST_DIR": mnist})
 
         ways = {"ours": {"seconds": []}, "the plain way": {"seconds": []}}
         for _ in range(rounds):  # each begins with nothing: there is no first call to leave out
@@ -49,7 +51,7 @@ def imports(rounds):
     """Python's start alone, and with ``import labcode``."""
     codes = {"nothing": "pass", "import labcode": "import labcode"}
     with tqdm(total=2 * (rounds + 1), desc="import") as bar:
-        ways = {name: lambda code=code: _run([sys.executable, "-c", code]) for name, code in codes.items()}
+        ways = {name: lambda code=code: processes.python(code) for name, code in codes.items()}
         return timing.in_turn(ways, rounds, bar)
 
 
@@ -79,13 +81,7 @@ def _folder():
 
 
 def _build(source, output, env):
-    _run([COMMAND, "build", source, "--path-output", output], env)
-
-
-def _run(command, env=()):
-    result = subprocess.run(command, env={**os.environ, **dict(env)}, cwd=ROOT, capture_output=True, text=True)
-    if result.returncode:
-        raise RuntimeError(f"{' '.join(map(str, command))} ended with {result.returncode}: {result.stderr[-2000:]}")
+    processes.run([COMMAND, "build", source, "--path-output", output], env)
 
 
 def _plain_copy(folder, dataset):

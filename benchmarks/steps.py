@@ -4,18 +4,20 @@ import time
 
 import numpy as np
 
-from labcode import data, fast, fitting, loop, models
+from labcode import data, fast, loop, models
+from labcode.network import FC, REPORT_CNN, SIDE
 from labcode.quiet import keras, tf
 
 BATCH = 64  # the report's
-SIZE = 2048  # rows and columns of the matrices whose product tells what the processor can do
+PRODUCT_SIDE = 2048  # rows and columns of the matrices whose product tells what the processor can do
 PRODUCTS = 16
+PRODUCT_FLOP = 2 * PRODUCT_SIDE**3 * PRODUCTS
 
 
 def cnn(steps):
     """The report's CNN at batch 64 by Adam: images/s, and beside it matrix products."""
     images, labels = some_digits(BATCH * steps)
-    seen = images[:, : fast.REPORT_CNN.seen(), : fast.REPORT_CNN.seen()]
+    seen = images[:, : REPORT_CNN.seen(), : REPORT_CNN.seen()]
     ways = {
         "Keras fit": keras_fit("cnn", keras.optimizers.Adam(), images, labels, BATCH),
         "one function": _one_function(models.build_cnn().layers, images, labels),
@@ -23,20 +25,20 @@ def cnn(steps):
         "ReLU after pooling": _one_function(_relu_after_pooling(models.build_cnn().layers), seen, labels),
     }
     for precision in fast.precisions():
-        ways[f"ours, {precision}"] = ours(fast.REPORT_CNN, fast.adam, images, labels, BATCH, precision)
-    ways["batch 128"] = ours(fast.REPORT_CNN, fast.adam, images, labels, 128, fast.precisions()[-1])
+        ways[f"ours, {precision}"] = ours(REPORT_CNN, fast.adam, images, labels, BATCH, precision)
+    ways["batch 128"] = ours(REPORT_CNN, fast.adam, images, labels, 128, fast.precisions()[-1])
     ways |= _torch_ways(images, labels)
-    ways |= {f"matrix product, {precision}": _matrix_product(precision) for precision in fast.precisions()}
+    ways |= {f"matrix product, {precision}": matrix_product(precision) for precision in fast.precisions()}
     return ways
 
 
 def flop_of_cnn(steps):
     """The floating-point operations of a call of each of the ways of ``cnn`` that are compared by them."""
-    network, images = fast.REPORT_CNN, BATCH * steps
+    network, images = REPORT_CNN, BATCH * steps
     done = network.training_flop(network.seen()) * images
-    flop = {"all pixels": network.training_flop(fast.SIDE) * images}
+    flop = {"all pixels": network.training_flop(SIDE) * images}
     for precision in fast.precisions():
-        flop |= {f"ours, {precision}": done, f"matrix product, {precision}": 2 * SIZE**3 * PRODUCTS}
+        flop |= {f"ours, {precision}": done, f"matrix product, {precision}": PRODUCT_FLOP}
     return flop
 
 
@@ -58,52 +60,12 @@ def _relu_after_pooling(layers):
     return changed
 
 
-def parts(steps):
-    """A step of ours, batch 64, float32, broken off earlier and earlier."""
-    images, labels = some_digits(BATCH * steps)
-    side = fast.REPORT_CNN.seen()
-    stored, order = tf.constant(fast.as_bytes(images[:, :side, :side])), tf.constant(_in_order(images, BATCH))
-    weights = fast.initial_weights(fast.REPORT_CNN, 0)
-
-    def loss(step):
-        answers = fast.logits(fast.REPORT_CNN, weights, tf.gather(stored, order[step]))
-        return fast.mean_loss(tf.gather(labels, order[step]), answers)
-
-    def gradients(step):
-        with tf.GradientTape() as tape:
-            value = loss(step)
-        return sum(tf.reduce_sum(each) for each in tape.gradient(value, weights))
-
-    def batch(step):
-        return tf.reduce_sum(tf.cast(tf.gather(stored, order[step]), tf.float32))
-
-    return {
-        "taking the batch": _repeated(batch, steps),
-        "and the answers": _repeated(loss, steps),
-        "and the gradients": _repeated(gradients, steps),
-        "and the update": ours(fast.REPORT_CNN, fast.adam, images, labels, BATCH),
-    }
-
-
-def _repeated(part, steps):
-    """A function that calls a part for each step, in one TensorFlow function."""
-
-    @tf.function
-    def repeated():
-        total = 0.0
-        for step in tf.range(steps):
-            total += part(step)
-        return total
-
-    return lambda: repeated().numpy()
-
-
 def fc(steps):
     """The report's fully connected network at batch 64 by gradient descent."""
     images, labels = some_digits(BATCH * steps)
     return {
         "Keras fit": keras_fit("fc", keras.optimizers.SGD(0.1), images, labels, BATCH),
-        "ours, float32": ours(fast.FC, fast.sgd, images, labels, BATCH),
+        "ours, float32": ours(FC, fast.sgd, images, labels, BATCH),
     }
 
 
@@ -112,8 +74,8 @@ def tape(steps):
     images, labels = some_digits(12 * steps)
     batch = 12
     loss = keras.losses.sparse_categorical_crossentropy
-    eager_step = loop.make_train_step(fitting.new_model("cnn", 0), loss, keras.optimizers.SGD(0.001))
-    step = loop.make_train_step(fitting.new_model("cnn", 0), loss, keras.optimizers.SGD(0.001))
+    eager_step = loop.make_train_step(models.build_cnn(), loss, keras.optimizers.SGD(0.001))
+    step = loop.make_train_step(models.build_cnn(), loss, keras.optimizers.SGD(0.001))
     train_epoch, order = loop.make_train_epoch(step, images, labels, batch), np.arange(len(images))
 
     def eager():
@@ -124,7 +86,7 @@ def tape(steps):
         "Keras fit": keras_fit("cnn", keras.optimizers.SGD(0.01), images, labels, batch),
         "the lab's loop, from Python": eager,
         "the lab's loop, compiled": lambda: train_epoch(order).numpy(),
-        "ours, float32": ours(fast.REPORT_CNN, fast.sgd, images, labels, batch),
+        "ours, float32": ours(REPORT_CNN, fast.sgd, images, labels, batch),
     }
 
 
@@ -136,24 +98,30 @@ def some_digits(count):
 
 
 def keras_fit(name, optimizer, images, labels, batch):
-    """A function that trains by Keras's own loop over arrays, as the report does, and returns an epoch's seconds.
+    """A function that trains by Keras's own loop over arrays, as the report does.
 
-    The shortest of some epochs after the first: now and then ``fit`` takes a second more for an epoch, which weighs
-    little in the report's epochs of 938 steps, and much in these short ones.
+    Its first call trains one epoch, and traces and compiles. Later ones return the seconds of the shortest of some
+    epochs after the first: now and then ``fit`` takes a second more for an epoch, which weighs little in the report's
+    epochs of 938 steps, and much in these short ones.
     """
     model, clock = models.BUILDERS[name](), EpochClock()
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
 
     def train():
-        clock.seconds = []
-        model.fit(images, labels, batch_size=batch, epochs=5, callbacks=[clock], verbose=0)
-        return min(clock.seconds[1:])
+        is_first, clock.seconds = not clock.seconds, []
+        epochs = 1 if is_first else 5
+        model.fit(images, labels, batch_size=batch, epochs=epochs, callbacks=[clock], verbose=0)
+        return None if is_first else min(clock.seconds[1:])
 
     return train
 
 
 class EpochClock(keras.callbacks.Callback):
     """Appends the seconds of each epoch to ``seconds``, a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds = []
 
     def on_epoch_begin(self, epoch, logs=None):
         """Called by Keras."""
@@ -168,17 +136,19 @@ def ours(network, optimizer, images, labels, batch, precision="float32"):
     """A function that trains in the fast way."""
     weights = fast.initial_weights(network, 0)
     train = fast.make_train(network, weights, optimizer(weights), fast.as_bytes(images), labels, precision)
-    order = _in_order(images, batch)
+    order = in_order(images, batch)
     rates, corners = np.full(len(order), 0.001, np.float32), np.zeros((len(order), 2), np.int32)
     return lambda: train(order, rates, corners).numpy()
 
 
-def _in_order(images, batch):
+def in_order(images, batch):
+    """The indices of so many images, in batches, (steps, batch)."""
     return np.arange(len(images)).reshape(-1, batch)
 
 
-def _matrix_product(precision):
-    factor = tf.cast(tf.random.normal((SIZE, SIZE)), precision)
+def matrix_product(precision):
+    """A function that takes ``PRODUCT_FLOP`` operations in products of two large matrices."""
+    factor = tf.cast(tf.random.normal((PRODUCT_SIDE, PRODUCT_SIDE)), precision)
 
     @tf.function
     def products():

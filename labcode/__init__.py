@@ -9,6 +9,11 @@ loop            the GradientTape loop: the file is the lesson
 backprop        the same gradients by hand, in NumPy
 training        ``Recipe`` and ``train``
 fitting         how ``train`` trains: by Keras ``fit`` or by the loop
+network         a network in numbers: shapes, pixels seen, operations
+fast            the same descent with less around it
+whitening       a first layer that needs no training
+sprint          trainings in seconds
+speed           what was recorded of how fast everything is
 quiet           TensorFlow and Keras, imported without their log
 runs            what a training left, found again by what made it
 store           the folder that keeps Runs

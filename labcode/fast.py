@@ -1,131 +1,21 @@
 """The same descent with less around it: how fast a network can be trained on this processor.
 
 What Keras ``fit`` and the GradientTape loop do for each batch is done less often, or on less: pixels that never reach
-the answer are cut off; pooling comes before bias and ReLU, which it leaves a quarter of the values, and gives the same;
+the answer are cut off; bias and ReLU come after pooling, on a quarter of the values, with the same result;
 an optimizer's step is one operation for each array of weights; images stay bytes until their batch needs them; and all
 steps run in one TensorFlow function. The results are those of ``fit``, to rounding.
 """
 
-import math
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from labcode import models
 from labcode.fitting import PREDICT_BATCH
+from labcode.network import POOL, SIDE
 from labcode.quiet import keras, tf
 
-SIDE = models.IMAGE_SHAPE[0]  # of the images, in pixels
-POOL = 2  # the side of the squares of which the maximum is kept
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # of Adam, as Keras has them
-
-
-@dataclass(frozen=True)
-class Network:
-    """Convolutions with a ReLU, some with a 2x2 max pooling, then a hidden dense layer, then ten classes.
-
-    Attributes:
-        convolutions: (filters, side of the kernel, whether pooled) of each; none for a fully connected network.
-        hidden: units of the dense layer.
-    """
-
-    convolutions: tuple
-    hidden: int
-
-    def shapes(self):
-        """The shapes of the weights, kernels and biases in turn, as Keras orders them."""
-        shapes, channels = [], 1
-        for filters, kernel, _ in self.convolutions:
-            shapes += [(kernel, kernel, channels, filters), (filters,)]
-            channels = filters
-        inputs = channels * self._sides(SIDE)[-1] ** 2
-        return [*shapes, (inputs, self.hidden), (self.hidden,), (self.hidden, 10), (10,)]
-
-    def seen(self):
-        """The side of the square of pixels, from the top left corner, that reaches the answers.
-
-        A pooling leaves out the last row and column of an odd number of them, and so what only they depend on.
-        """
-        side = self._sides(SIDE)[-1]
-        for _, kernel, pooled in reversed(self.convolutions):
-            side = side * (POOL if pooled else 1) + kernel - 1
-        return side
-
-    def _sides(self, side):
-        """The side of the images, then of each convolution's maps after its pooling."""
-        sides = [side]
-        for _, kernel, pooled in self.convolutions:
-            sides.append((sides[-1] - kernel + 1) // (POOL if pooled else 1))
-        return sides
-
-    def multiply_adds(self, side):
-        """Those of the forward pass of one image of that side, by layer; which ``SIDE`` and ``seen()`` answer alike."""
-        kernels = self.shapes()[::2]
-        positions = [(side - kernel[0] + 1) ** 2 for side, kernel in zip(self._sides(side), kernels[:-2], strict=False)]
-        return [math.prod(kernel) * count for kernel, count in zip(kernels, [*positions, 1, 1], strict=True)]
-
-    def training_flop(self, side):
-        """Floating-point operations of the training step of one image of that side, two to a multiply-add.
-
-        Forward, towards the weights, and towards the layer's input; the last not for the first layer.
-        """
-        first, *others = self.multiply_adds(side)
-        return 2 * (2 * first + 3 * sum(others))
-
-
-@dataclass(frozen=True)
-class Sprint:
-    """All that decides a fast training by Adam, but for the data set and the seed.
-
-    Attributes:
-        network: a ``Network``.
-        batch_size, steps: at least 1.
-        learning_rate: the highest one; it rises to that in the first ``warm_up`` of the steps and then falls to 0.
-        warm_up: above 0, below 1.
-        shift: by how many pixels at most a batch is moved, at random, along each axis.
-        dropout: the share of the hidden layer's units that each step silences.
-        precision: ``"float32"``, or ``"bfloat16"`` for the layers' arithmetic alone.
-    """
-
-    network: Network
-    batch_size: int
-    steps: int
-    learning_rate: float
-    warm_up: float = 0.2
-    shift: int = 0
-    dropout: float = 0.0
-    precision: str = "float32"
-
-    def rates(self):
-        """The learning rate of each step, (steps,) float64."""
-        return np.interp(np.arange(self.steps) / self.steps, [0, self.warm_up, 1], [0.1, 1, 0]) * self.learning_rate
-
-    def flop(self, tested):
-        """Floating-point operations of the layers, on the pixels that are seen: all steps, and so many test images."""
-        side = self.network.seen()
-        trained = self.network.training_flop(side) * self.batch_size * self.steps
-        return trained + 2 * sum(self.network.multiply_adds(side)) * tested
-
-    def order(self, count, seed):
-        """Which of ``count`` images each step takes, (steps, batch_size) int64: permutations, one after the other."""
-        generator, needed = np.random.default_rng([seed, 0]), self.steps * self.batch_size
-        permutations = [generator.permutation(count) for _ in range(math.ceil(needed / count))]
-        return np.concatenate(permutations)[:needed].reshape(self.steps, self.batch_size)
-
-
-REPORT_CNN = Network(((64, 3, True), (128, 3, True), (256, 3, True)), hidden=256)
-FC = Network((), hidden=128)
-
-# Their hyperparameters were chosen on the last 10,000 training images, by networks trained on the others.
-SPRINTS = {
-    "the report's CNN to 98.55 %": Sprint(REPORT_CNN, 128, 390, 0.006),
-    "99.0 %": Sprint(Network(((16, 5, True), (64, 3, True)), hidden=128), 128, 410, 0.015, 0.15, shift=1),
-    "99.5 %": Sprint(
-        Network(((24, 5, True), (48, 3, True), (96, 3, False)), hidden=128), 128, 4690, 0.006, 0.15, 2, dropout=0.3
-    ),
-}
 
 
 def logits(network, weights, images, precision="float32", dropout=0.0):
@@ -168,7 +58,9 @@ def initial_weights(network, seed):
 
 
 def adam(weights):
-    """Return ``update(gradients, rate)``, a step of Adam without its correction, which ``corrected`` puts in the rate.
+    """Return ``update(gradients, rate)``, a step of Adam without its correction for moments that begin at 0.
+
+    ``corrected`` puts that into the rate.
 
     Source: Kingma and Ba 2015, end of section 2.
     """
@@ -205,7 +97,7 @@ def make_train(network, weights, update, images, labels, precision="float32", sh
     Args:
         network: a ``Network``.
         weights: its variables.
-        update: what ``adam`` or ``sgd`` returned for them.
+        update: what ``adam`` or ``sgd`` returned for ``network.trained(weights)``.
         images, labels: (n, SIDE, SIDE, 1) uint8 and (n,) int64; they stay in memory as tensors.
         precision, shift, dropout: as ``Sprint`` has them.
 
@@ -235,7 +127,7 @@ def make_train(network, weights, update, images, labels, precision="float32", sh
             with tf.GradientTape() as tape:
                 answers = logits(network, weights, batch, precision, dropout)
                 loss = mean_loss(tf.gather(labels, order[step]), answers)
-            update(tape.gradient(loss, weights), rates[step])
+            update(tape.gradient(loss, network.trained(weights)), rates[step])
             losses = losses.write(step, loss)
         return losses.stack()
 
@@ -247,46 +139,24 @@ def mean_loss(labels, answers):
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, answers))
 
 
-def make_predict(network, weights, precision="float32"):
-    """Return ``predict(images)``: the likeliest digits, (n,) int64, of images (n, SIDE, SIDE, 1) uint8."""
+def make_predict(network, weights, precision="float32", shift=0):
+    """Return ``predict(images)``: the likeliest digits, (n,) int64, of images (n, SIDE, SIDE, 1) uint8.
+
+    Likeliest by the sum of the probabilities at all positions up to ``shift`` pixels away along each axis.
+    """
+    frame, moves = ((0, 0), (shift, shift), (shift, shift), (0, 0)), range(2 * shift + 1)
 
     @tf.function(input_signature=[tf.TensorSpec([None, SIDE, SIDE, 1], tf.uint8)])
     def forward(images):
-        return tf.argmax(logits(network, weights, images, precision), axis=1)
+        framed = tf.pad(images, frame)
+        moved = (framed[:, top : top + SIDE, left : left + SIDE] for top in moves for left in moves)
+        return tf.argmax(sum(tf.nn.softmax(logits(network, weights, each, precision)) for each in moved), axis=1)
 
     def predict(images):
         starts = range(0, len(images), PREDICT_BATCH)
         return np.concatenate([forward(images[start : start + PREDICT_BATCH]).numpy() for start in starts])
 
     return predict
-
-
-def run(sprint, training_set, test_set, seed=0):
-    """Train a network in a sprint, and test it once.
-
-    Args:
-        sprint: a ``Sprint``.
-        training_set, test_set: (images (n, SIDE, SIDE, 1) uint8, labels (n,) int64).
-        seed: a whole number from 0; it decides first weights, order and shifts.
-
-    Returns:
-        accuracy: on the test set, in [0, 1].
-        seconds: of the training and the test, with the first use of each operation.
-        tracing: seconds that TensorFlow took before to make functions of the Python code.
-    """
-    begun = time.perf_counter()
-    weights = initial_weights(sprint.network, seed)
-    chosen = {field: getattr(sprint, field) for field in ("precision", "shift", "dropout")}
-    train = make_train(sprint.network, weights, adam(weights), *training_set, **chosen)
-    predict = make_predict(sprint.network, weights, sprint.precision)
-    order, rates = sprint.order(len(training_set[0]), seed), corrected(sprint.rates()).astype(np.float32)
-    corners = np.random.default_rng([seed, 1]).integers(0, 2 * sprint.shift + 1, (sprint.steps, 2), np.int32)
-    train(order[:0], rates[:0], corners[:0])
-    predict(test_set[0][:1])
-    traced = time.perf_counter()
-    train(order, rates, corners).numpy()
-    accuracy = (predict(test_set[0]) == test_set[1]).mean()
-    return float(accuracy), time.perf_counter() - traced, traced - begun
 
 
 def as_bytes(images):

@@ -13,7 +13,7 @@ from IPython.display import Markdown
 
 BENCH = Path(__file__).parent.parent / "results" / "bench.json"
 RATES = ("ours", "matrix product")  # the ways that are compared by operations in a second
-SPRINT_NAMES = (("the report's CNN", "v"), ("a small CNN", "o"), ("a small CNN, longer", "*"))  # and markers
+SPRINT_NAMES = (("the report's CNN", "v"), ("a small CNN", "o"), ("three convolutions", "*"))  # and markers
 PYTORCH = ("PyTorch", "PyTorch, channels last")
 LIMITS = {  # accuracy, seconds, and how many times as long as its operations need at the rate of matrix products
     "the report's CNN to 98.55 %": (0.9855, 25, np.inf),
@@ -75,6 +75,13 @@ CHANGES = {
 }
 
 
+SAVINGS = {  # the pieces of a step that are done in two ways, the slow one first
+    "ReLU": ("ReLU of all values", "ReLU after pooling"),
+    "bias": ("bias of all values", "bias after pooling"),
+    "Adam": ("Adam by Keras", "Adam, an operation for each array"),
+}
+
+
 def changes(found):
     """What each change to the CNN's training brings, predicted and measured, as a Markdown table."""
     cnn, steps = found["steps"]["cnn"], found["steps"]["cnn"]["steps"]
@@ -95,10 +102,36 @@ def _predicted(of_steps):
     expected = {"one function": _median(cnn["ways"], "Keras fit") - beside * cnn["steps"]}
     share = cnn["flop"]["ours, float32"] / cnn["flop"]["all pixels"]
     expected["pixels that are seen"] = _median(cnn["ways"], "one function") * share
+    saved = {name: _saved(of_steps["pieces"], *names) * cnn["steps"] for name, names in SAVINGS.items()}
+    expected["ReLU after pooling"] = _median(cnn["ways"], "pixels that are seen") - saved["ReLU"]
+    expected["ours, float32"] = _median(cnn["ways"], "ReLU after pooling") - saved["bias"] - saved["Adam"]
+    fastest = "ours, float32"
     if "ours, bfloat16" in cnn["ways"]:
         products = [_median(cnn["ways"], f"matrix product, {each}") for each in ("bfloat16", "float32")]
-        expected["ours, bfloat16"] = _median(cnn["ways"], "ours, float32") * products[0] / products[1]
+        expected["ours, bfloat16"] = _median(cnn["ways"], fastest) * products[0] / products[1]
+        fastest = "ours, bfloat16"
+    updates = _median(of_steps["pieces"]["ways"], SAVINGS["Adam"][1]) / of_steps["pieces"]["steps"] * cnn["steps"]
+    expected["batch 128"] = _median(cnn["ways"], fastest) - updates / 2  # there are half as many
     return expected
+
+
+def _saved(row, slow, quick):
+    """Seconds that a step saves by the quick one of two ways."""
+    return (_median(row["ways"], slow) - _median(row["ways"], quick)) / row["steps"]
+
+
+def first_calls(found):
+    """How much longer the first call of each training takes than the later ones, in s, as a Markdown table."""
+    rows = ["| training | Keras `fit` | the loop, compiled | ours |", "|---|---:|---:|---:|"]
+    for name, what, compiled in (
+        ("cnn", "CNN, batch 64", "one function"),
+        ("fc", "FC, batch 64", None),
+        ("tape", "CNN, batch 12", "the lab's loop, compiled"),
+    ):
+        ways, of_name = ("Keras fit", compiled, "ours, float32"), found["steps"][name]["ways"]
+        more = [f"{of_name[way]['first'] - _median(of_name, way):.1f}" if way else "–" for way in ways]
+        rows.append(f"| {what} | {' | '.join(more)} |")
+    return "\n".join(rows)
 
 
 def costs(found):
@@ -121,20 +154,12 @@ def microseconds(row, way):
     return 1e6 * _median(row["ways"], way) / row["images"]
 
 
-def as_bytes(dataset):
-    """A data set's training and test set as ``fast.run`` takes them: (images uint8, labels) each."""
-    from labcode import fast  # imports TensorFlow, which a chapter that only reads recorded results does not need
-
-    parts = ((dataset.train_images, dataset.train_labels), (dataset.test_images, dataset.test_labels))
-    return [(fast.as_bytes(images), labels) for images, labels in parts]
-
-
 def table(found):
     """All comparisons of measurements as ``recorded`` returns them, as a Markdown table."""
-    lines = ["| what | against | measured | to reach | reached |", "|---|---|---|---|---|"]
+    lines = ["| what | reached | measured | to reach | against |", "|---|---|---|---|---|"]
     words = {True: "yes", False: "no", None: "–"}
     for row in rows(found):
-        lines.append(f"| {row.what} | {row.against} | {row.measured} | {row.reach} | {words[row.reached]} |")
+        lines.append(f"| {row.what} | {words[row.reached]} | {row.measured} | {row.reach} | {row.against} |")
     return Markdown("\n".join(lines))
 
 
@@ -176,11 +201,12 @@ def _sprints(found):
         accuracy, limit, most = LIMITS[target]
         seconds = np.array(sprint["seconds"])
         middle, mean = np.median(seconds), np.mean(sprint["accuracy"])
-        times = middle / (sprint["flop"] / np.median(rate(found["steps"]["cnn"], f"matrix product, {precision}")))
+        least = sprint["flop"] / sprint["product_flop"] * np.array(sprint["product_seconds"])
+        times = np.median(seconds / least)
         measured = (
             f"{100 * mean:.2f} % on average of {len(seconds)} seeds, in {middle:.1f} s "
             f"({seconds.min():.1f} to {seconds.max():.1f}), {times:.1f} times the least, "
-            f"after {np.median(sprint['tracing']):.1f} s of tracing"
+            f"after {np.median(sprint['preparing']):.1f} s of preparation"
         )
         reach = f"below {limit} s" + (f" and {most} times the least" if most < np.inf else "")
         reached = bool(mean >= accuracy and middle < limit and times < most)
@@ -205,7 +231,7 @@ def _builds(found):
     for name in ("the book's training", "ours"):
         times = found["memory"][name] / plain
         measured = f"{times:.2f} times ({found['memory'][name] / 1e9:.2f} GB for {plain / 1e9:.2f} GB)"
-        trained = {"ours": "the fast way to 99.0 %"}.get(name, name)
+        trained = {"ours": "the fast way, the report's CNN"}.get(name, name)
         yield Row(f"peak of memory, {trained}", "the lab's plain script", measured, "at most 1.5 times", times <= 1.5)
 
 

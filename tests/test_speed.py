@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from labcode import data, plots, speed
+from labcode import plots, speed
 
 
 def of_seconds(**ways):
@@ -18,15 +18,21 @@ def measurements(**changes):
         "Keras fit": [3.0, 3.0],
         "one function": [2.5, 2.5],
         "pixels that are seen": [2.2, 2.4],
+        "ReLU after pooling": [2.1, 2.3],
         "ours, float32": [2.0, 2.0],
         "ours, bfloat16": [1.0, 1.0],
+        "batch 128": [0.8, 0.9],
     }
     cnn |= {"PyTorch": [4.0, 3.0], "PyTorch, channels last": [3.2, 3.6]}
     cnn |= {"matrix product, float32": [1.5, 1.5], "matrix product, bfloat16": [0.9, 0.9]}
     flop = {f"{way}, {each}": 1e12 for way in speed.RATES for each in ("float32", "bfloat16")} | {"all pixels": 2e12}
     tape = {"Keras fit": [1.5, 1.5], "the lab's loop, from Python": [3.0, 4.0], "ours, float32": [1.0, 1.0]}
     tape["the lab's loop, compiled"] = [1.25, 1.25]
+    pieces = {"ReLU of all values": [0.5, 0.5], "ReLU after pooling": [0.1, 0.1]}
+    pieces |= {"bias of all values": [0.6, 0.6], "bias after pooling": [0.3, 0.3]}
+    pieces |= {"Adam by Keras": [0.9, 0.9], "Adam, an operation for each array": [0.4, 0.4]}
     steps = {
+        "pieces": {"steps": 20, "ways": of_seconds(**pieces)},
         "cnn": {"steps": 10, "ways": of_seconds(**cnn), "flop": flop},
         "fc": {"steps": 100, "ways": of_seconds(**{"Keras fit": [1.0, 1.0], "ours, float32": [0.25, 0.25]})},
         "tape": {"steps": 10, "ways": of_seconds(**tape)},
@@ -37,7 +43,9 @@ def measurements(**changes):
         "flop": 2e12,
         "accuracy": [0.991, 0.99],
         "seconds": [3.0, 3.5],
-        "tracing": [0.4, 0.6],
+        "preparing": [0.4, 0.6],
+        "product_flop": 1e12,
+        "product_seconds": [1.5, 1.5],
     }
     return {
         "quick": False,
@@ -91,7 +99,7 @@ def test_each_comparison_says_what_was_measured_and_whether_it_was_reached():
     assert rows[ours, "the lab's loop from Python"] == ("3.50 times (3.00 to 4.00)", True)
     assert rows[chapter, "Keras fit"] == ("1.20 times (1.20 to 1.20)", False)
     assert rows["99.0 %, float32", "the clock"] == (
-        "99.05 % on average of 2 seeds, in 3.2 s (3.0 to 3.5), 1.1 times the least, after 0.5 s of tracing",
+        "99.05 % on average of 2 seeds, in 3.2 s (3.0 to 3.5), 1.1 times the least, after 0.5 s of preparation",
         True,
     )
     assert rows["`import labcode`", "Python alone"] == ("10 ms more", True)
@@ -99,7 +107,7 @@ def test_each_comparison_says_what_was_measured_and_whether_it_was_reached():
     assert rows["the report on mnist-5k, nothing changed", "executed the plain way"][1]
     assert rows["a further unchanged chapter", "the clock"] == ("10 ms", True)
     assert rows["peak of memory, the book's training", "the lab's plain script"][1]
-    memory = rows["peak of memory, the fast way to 99.0 %", "the lab's plain script"]
+    memory = rows["peak of memory, the fast way, the report's CNN", "the lab's plain script"]
     assert memory == ("1.60 times (3.20 GB for 2.00 GB)", False)
 
 
@@ -129,26 +137,39 @@ def test_the_quick_mode_has_no_builds():
 
 def test_the_changes_are_predicted_from_other_measurements():
     lines = speed.changes(measurements()).splitlines()
-    fit, one, seen, ours, bfloat16 = lines[2:]
-    assert fit.endswith("| – | 300.0 | 300.0 to 300.0 |")
-    assert one.split("|")[2:4] == [" 292.5 ", " 250.0 "], "less what fit takes for a step of FC"
-    assert seen.split("|")[2:4] == [" 125.0 ", " 230.0 "], "as the operations"
-    assert ours.split("|")[2:4] == [" – ", " 200.0 "]
-    assert bfloat16.split("|")[2:4] == [" 120.0 ", " 100.0 "], "times the ratio of the matrix products"
+    predicted = [line.split("|")[2].strip() for line in lines[2:]]
+    assert lines[2].endswith("| – | 300.0 | 300.0 to 300.0 |") and lines[4].endswith(
+        "| 125.0 | 230.0 | 220.0 to 240.0 |"
+    )
+    assert predicted == [
+        "–",
+        "292.5",  # less what fit takes for a step of FC
+        "125.0",  # as the operations
+        "210.0",  # less ReLU of the values that pooling leaves out
+        "180.0",  # less their bias, and Keras's Adam instead of ours
+        "120.0",  # times the ratio of the matrix products
+        "90.0",  # less every second update
+    ]
+
+
+def test_without_bfloat16_the_last_change_follows_from_float32():
+    found = measurements()
+    for name in ("ours, bfloat16", "matrix product, bfloat16"):
+        del found["steps"]["cnn"]["ways"][name]
+    assert speed.changes(found).splitlines()[-1].split("|")[2].strip() == "190.0"
+
+
+def test_the_first_call_is_told_by_what_it_takes_more():
+    rows = speed.first_calls(measurements()).splitlines()[2:]
+    assert rows[0] == "| CNN, batch 64 | 6.0 | 6.5 | 7.0 |"
+    assert rows[1] == "| FC, batch 64 | 8.0 | – | 8.8 |"
+    assert rows[2] == "| CNN, batch 12 | 7.5 | 7.8 | 8.0 |"
 
 
 def test_costs_name_the_fewest_and_the_most():
     costs = speed.costs(measurements())
     assert "| 7 chapters: 3.0 s | 70 chapters: 5.0 s |" in costs
     assert "| 1 thread: 4.0 s | 2 threads: 2.2 s |" in costs and "| 1 seed: 5.0 s | 100 seeds: 105.0 s |" in costs
-
-
-def test_a_data_set_as_bytes_is_itself():
-    dataset = data.load("mnist-5k")
-    (train_images, train_labels), (test_images, test_labels) = speed.as_bytes(dataset)
-    np.testing.assert_array_equal(test_images.astype(np.float32) / 255, dataset.test_images)
-    assert train_images.dtype == np.uint8 and len(train_images) == len(train_labels)
-    assert test_labels is dataset.test_labels
 
 
 def test_what_is_recorded_can_be_read_and_has_every_comparison():

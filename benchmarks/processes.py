@@ -1,0 +1,21 @@
+"""What is measured in a process of its own: whatever depends on a process's start, as a build or its memory."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(command, env=()):
+    """Run a command to its end, from the project's folder, with these variables beside the others; its output."""
+    result = subprocess.run(command, env={**os.environ, **dict(env)}, cwd=ROOT, capture_output=True, text=True)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with {result.returncode}: {result.stderr[-2000:]}")
+    return result.stdout
+
+
+def python(code, env=(), *arguments):
+    """Run Python code; the last line that it prints."""
+    return (run([sys.executable, "-c", code, *arguments], env).splitlines() or [""])[-1]

@@ -1,0 +1,21 @@
+"""What the benchmark measures has the names by which it is told: else an hour's measurement ends with an error."""
+
+from benchmarks import __main__ as benchmark
+from benchmarks import accuracy, choose, parts, steps
+from labcode import speed, sprint
+
+
+def test_the_changes_to_a_step_are_measured():
+    ways = steps.cnn(2).keys()
+    assert speed.CHANGES.keys() - {"ours, bfloat16"} <= ways  # that one where the processor has it
+    assert steps.flop_of_cnn(2).keys() - {"all pixels"} <= ways
+
+
+def test_the_pieces_of_the_predictions_are_measured():
+    assert parts.pieces(1).keys() == {name for pair in speed.SAVINGS.values() for name in pair}
+
+
+def test_every_sprint_is_measured_and_was_chosen():
+    assert benchmark.FULL["seeds"].keys() == sprint.SPRINTS.keys() == speed.LIMITS.keys() == choose.CANDIDATES.keys()
+    assert {target for target, *_ in accuracy.planned(benchmark.FULL["seeds"])} == sprint.SPRINTS.keys()
+    assert {target: candidates[0] for target, (_, candidates) in choose.CANDIDATES.items()} == sprint.SPRINTS

@@ -1,6 +1,7 @@
 """``make record`` stores outputs: all or none, and the same ones each time."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +70,8 @@ def test_recording_again_changes_nothing_even_where_a_time_is_shown(book):
     assert (book / "book" / "one.ipynb").read_bytes() == before
 
 
-def test_a_failing_cell_is_named_and_no_notebook_is_touched(book):
+def test_a_failing_cell_is_named_and_no_notebook_is_touched(book, tmp_path):
+    book = shutil.copytree(book, tmp_path / "copy")
     one, two = book / "book" / "one.ipynb", book / "book" / "two.ipynb"
     notebook = nbformat.read(one, as_version=4)
     notebook.cells[2].source = "print(1)"

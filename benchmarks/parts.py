@@ -75,8 +75,8 @@ def pieces(steps):
 def _around(operation, fewer):
     """A part that takes an operation on each convolution's maps, and its gradients; on ``fewer`` times fewer values."""
     maps, biases = [], []
-    for count, kernel in zip(REPORT_CNN.multiply_adds(REPORT_CNN.seen()), REPORT_CNN.shapes()[:6:2], strict=False):
-        filters = kernel[-1]
+    counts, kernels = REPORT_CNN.multiply_adds(REPORT_CNN.seen()), REPORT_CNN.shapes()[::2]
+    for (filters, _, _), count, kernel in zip(REPORT_CNN.convolutions, counts, kernels, strict=False):
         maps.append(tf.Variable(tf.random.normal((BATCH, count // math.prod(kernel) // fewer, 1, filters))))
         biases.append(tf.Variable(tf.zeros(filters)))
 

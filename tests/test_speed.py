@@ -137,10 +137,10 @@ def test_the_quick_mode_has_no_builds():
 
 def test_the_changes_are_predicted_from_other_measurements():
     lines = speed.changes(measurements()).splitlines()
-    predicted = [line.split("|")[2].strip() for line in lines[2:]]
-    assert lines[2].endswith("| – | 300.0 | 300.0 to 300.0 |") and lines[4].endswith(
-        "| 125.0 | 230.0 | 220.0 to 240.0 |"
-    )
+    predicted, measured = ([line.split("|")[column].strip() for line in lines[2:]] for column in (2, 3))
+    assert lines[2].endswith("| – | 300.0 | 300.0 to 300.0 |")
+    assert lines[4].endswith("| 125.0 | 230.0 | 220.0 to 240.0 |")
+    assert measured == ["300.0", "250.0", "230.0", "220.0", "200.0", "100.0", "85.0"]
     assert predicted == [
         "–",
         "292.5",  # less what fit takes for a step of FC

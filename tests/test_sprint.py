@@ -102,13 +102,14 @@ def test_moved_test_images_change_the_accuracy_alone(sets):
 
 def test_in_bfloat16_the_accuracy_is_that_in_float32(sets):
     plans = [dataclasses.replace(SPRINT, precision=precision) for precision in ("float32", "bfloat16")]
-    exact, rough = (np.mean([sprint.run(plan, *sets, seed).accuracy for seed in range(3)]) for plan in plans)
-    assert exact > 0.9 and abs(exact - rough) < 0.01
+    exact, rough = ([sprint.run(plan, *sets, seed).accuracy for seed in range(3)] for plan in plans)
+    assert min(exact + rough) > 0.9 and abs(np.mean(exact) - np.mean(rough)) < 0.01
 
 
 @pytest.mark.parametrize("target", sprint.SPRINTS)
 def test_the_sprints_networks_are_as_described(target):
     network = sprint.SPRINTS[target].network
+    assert all(np.prod(shape) > 0 for shape in network.shapes())
     assert (network == REPORT_CNN) == ("report" in target)
     assert not network.whitened or network.shapes()[0][-1] % 2 == 0, "each direction has two signs"
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from labcode import data, whitening
+from labcode import data, fast, whitening
 
 
 @pytest.fixture(scope="module")
 def images():
-    return np.rint(data.load("mnist-5k").train_images * 255).astype(np.uint8)
+    return fast.as_bytes(data.load("mnist-5k").train_images)
 
 
 def test_the_directions_stand_at_right_angles_and_have_both_signs(images):

@@ -35,15 +35,16 @@ CANDIDATES = {  # by target: how many seeds, and what is tried
     "99.0 %": (
         8,
         [
-            of_two(96, 450, 0.012),
-            of_two(128, 410, 0.015, whitened=False),
-            of_two(128, 410, 0.015),
+            of_two(144, 360, 0.016),
+            of_two(144, 340, 0.016),
+            of_two(160, 320, 0.018),
+            of_two(128, 380, 0.016),
             of_two(128, 340, 0.02),
+            of_two(96, 450, 0.012),
             of_two(64, 700, 0.01),
-            of_two(96, 480, 0.016),
-            of_two(96, 500, 0.012),
-            of_two(96, 500, 0.012, hidden=64),
-            of_two(96, 450, 0.012, convolutions=((16, 5, True), (48, 3, True))),
+            of_two(144, 360, 0.016, whitened=False),
+            of_two(144, 360, 0.016, hidden=64),
+            of_two(144, 360, 0.016, convolutions=((16, 5, True), (48, 3, True))),
         ],
     ),
     "99.5 %": (

@@ -30,11 +30,12 @@ def logits(network, weights, images, precision="float32", dropout=0.0):
     side = network.seen()
     values = tf.cast(images[:, :side, :side], precision) * tf.cast(1 / 255, precision)
     *layers, last = zip(*[iter(tf.cast(each, precision) for each in weights)] * 2, strict=True)
-    for (kernel, bias), (_, _, pooled) in zip(layers[:-1], network.convolutions, strict=True):
+    for index, ((kernel, bias), (_, _, pooled)) in enumerate(zip(layers[:-1], network.convolutions, strict=True)):
         values = tf.nn.conv2d(values, kernel, 1, "VALID")
         if pooled:  # bias and ReLU keep the order of values, so the largest of a square is the same before and after
             values = tf.nn.max_pool2d(values, POOL, POOL, "VALID")
-        values = tf.nn.relu(tf.nn.bias_add(values, bias))
+        is_whitened = network.whitened and index == 0  # its bias stays 0
+        values = tf.nn.relu(values if is_whitened else tf.nn.bias_add(values, bias))
     kernel, bias = layers[-1]
     values = tf.nn.relu(tf.nn.bias_add(tf.reshape(values, (-1, kernel.shape[0])) @ kernel, bias))
     values = tf.nn.dropout(values, dropout) if dropout else values

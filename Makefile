@@ -12,7 +12,7 @@ test: install
 	$(IN_ENV) ruff check && $(IN_ENV) pytest
 
 soak: install  # what takes too long for every day: faults by the thousand, and whether it lasts
-	$(IN_ENV) pytest -m soak -n 1 tests
+	$(IN_ENV) pytest -m soak -n 1 -rP tests
 
 record: install  # the outputs stored in the chapters, which the tests compare
 	$(IN_ENV) python book/_ext/record.py

@@ -206,6 +206,21 @@ for name, fields in recipes:
     with open(f"{out}/{name}.json", "w") as file:
         json.dump(run.history, file)
 """
+
+
+@pytest.mark.parametrize("change", [{}, {"model": "fc_dropout", "optimizer": "adam", "learning_rate": 0.001}])
+def test_a_training_leaves_nothing_to_the_next_one_in_its_process(few, tmp_path, monkeypatch, change):
+    recipe, trained = dataclasses.replace(TINY, **change), []
+    for number, (seed, rate) in enumerate([(0, 1), (1, 2), (0, 1)]):
+        monkeypatch.setenv("LABCODE_CACHE", str(tmp_path / str(number)))
+        trained.append(
+            training.train(dataclasses.replace(recipe, learning_rate=rate * recipe.learning_rate), few, seed)
+        )
+    first, other, again = trained
+    assert all(map(np.array_equal, first.weights, again.weights)) and first.history["loss"] == again.history["loss"]
+    assert not np.array_equal(first.weights[0], other.weights[0])
+
+
 FIND = TRAIN + "assert not {'tensorflow', 'keras'} & sys.modules.keys(), 'a framework was imported'"
 
 

@@ -71,14 +71,14 @@ def test_fifty_rebuilds_with_a_random_edit_each_grow_nothing(tmp_path, monkeypat
             texts[text] = f"{text} {number}"
         else:
             (book.root / "book" / "helper.py").write_text(f"word = {number}\n")
-        begun = time.monotonic()
+        begun = sum(os.times()[:4])  # of the processors, also by the kernels: what else runs here does not count
         code, log = book.build()
         assert code == 0, log
         assert book.runs() == executed
-        measured.append(measure(tmp_path, time.monotonic() - begun))
+        measured.append(measure(tmp_path, sum(os.times()[:4]) - begun))
     # The first builds fill the store up to its limit and import what is needed: they are not compared.
     measured = measured[APART - 1 :]
-    assert_no_growth(measured, {"seconds": 3, "memory, MB": 60, "disk, MB": 1, "files on disk": 12, "open files": 2})
+    assert_no_growth(measured, {"seconds": 3, "memory, MB": 15, "disk, MB": 1, "files on disk": 12, "open files": 2})
 
 
 @pytest.mark.soak
@@ -92,8 +92,6 @@ def test_twenty_trainings_in_one_process_grow_nothing(cache):
         begun = time.process_time()
         training.train(recipe, dataset)
         measured.append(measure(cache, time.process_time() - begun))
-    # Of each training some 14 MB stay: Keras 3.15's `fit` leaves the graph that it traced for each new model, also
-    # without labcode, whatever is collected, and where its session is cleared.
-    allowed = {"seconds": 1, "memory, MB": 20 * (TRAININGS - APART), "open files": 2, "threads": 2}
+    allowed = {"seconds": 0.3, "memory, MB": 20, "open files": 2, "threads": 2}
     assert_no_growth(measured[2:], allowed)
     assert os.path.isdir(cache)

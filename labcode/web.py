@@ -3,11 +3,14 @@
 The script sets ``labcodeWeights``, an object with
 
 format      of all this; ``book/_static/network.js`` reads the same
-checksum    CRC-32 of the bytes
-networks    name: layers in order, each with ``kind`` (convolution, pooling, dense) and ``name``, and where it has
-            weights ``shape`` (the kernel's, outputs last) and ``activation``
-maps        block: which of its feature maps are shown
-digits      ``label`` of each test image that can be picked
+checksum    CRC-32 of the description's ASCII and the bytes
+description JSON of an object with
+
+            networks  name: layers in order, each with ``kind`` (convolution, pooling, dense) and ``name``, and where it
+                      has weights ``shape`` (the kernel's, outputs last) and ``activation``
+            maps      block: which of its feature maps are shown
+            digits    ``label`` of each test image that can be picked
+
 bytes       base64 of, for each kernel in order, int8 codes, float32 scales and float32 biases (outputs each), then of
             784 uint8 for each digit; little-endian
 """
@@ -20,7 +23,7 @@ import numpy as np
 
 from labcode import fitting, models
 
-FORMAT = 1
+FORMAT = 2
 LARGEST = 127  # of a code
 MAPS = 12  # shown of each block whose maps have more than one place
 
@@ -130,12 +133,17 @@ def script(networks, maps, images, labels):
     parts = [part for kernel, bias in kernels for part in (*quantise(kernel), bias)]
     parts.append(np.rint(255 * images).astype(np.uint8))
     content = b"".join(part.astype(part.dtype.newbyteorder("<")).tobytes() for part in parts)
+    description = json.dumps(
+        {
+            "networks": {name: list(_layers(model)) for name, model in networks.items()},
+            "maps": maps,
+            "digits": [{"label": int(label)} for label in labels],
+        }
+    )
     weights = {
         "format": FORMAT,
-        "checksum": zlib.crc32(content),
-        "networks": {name: list(_layers(model)) for name, model in networks.items()},
-        "maps": maps,
-        "digits": [{"label": int(label)} for label in labels],
+        "checksum": zlib.crc32(description.encode("ascii") + content),
+        "description": description,
         "bytes": base64.b64encode(content).decode("ascii"),
     }
     return f"var labcodeWeights = {json.dumps(weights)};\n".encode(), weights["checksum"]

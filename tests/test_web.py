@@ -86,13 +86,15 @@ def test_the_script_holds_the_rounded_networks(networks):
     images = RNG.integers(0, 256, (3, 28, 28, 1)).astype(np.float32) / 255
     script, checksum = web.script(networks, {"pool_1": [1]}, images, np.array([3, 1, 4]))
     weights = json.loads(re.fullmatch(r"var labcodeWeights = (\{.*\});\n", script.decode("ascii"))[1])
-    assert weights.keys() == {"format", "checksum", "networks", "maps", "digits", "bytes"}
-    assert all(re.search(rf"^{key} ", web.__doc__, re.M) for key in weights), "each is documented"
-    content = base64.b64decode(weights["bytes"])
-    assert weights["checksum"] == checksum == zlib.crc32(content)
+    described, content = json.loads(weights["description"]), base64.b64decode(weights["bytes"])
+    assert weights.keys() == {"format", "checksum", "description", "bytes"}
+    assert described.keys() == {"networks", "maps", "digits"}
+    keys = [*weights, *described]
+    assert all(re.search(rf"^ *{key} ", web.__doc__, re.M) for key in keys), "each is documented"
+    assert weights["checksum"] == checksum == zlib.crc32(weights["description"].encode() + content)
     for name, model in networks.items():
         rounded, found = web.rounded(model.get_weights()), []
-        for layer in weights["networks"][name]:
+        for layer in described["networks"][name]:
             if "shape" in layer:
                 outputs, size = layer["shape"][-1], int(np.prod(layer["shape"]))
                 codes = np.frombuffer(content, np.int8, size).reshape(layer["shape"])
@@ -101,12 +103,12 @@ def test_the_script_holds_the_rounded_networks(networks):
                 found += [codes * scales, bias]
         assert all(map(np.array_equal, rounded, found)) and len(rounded) == len(found)
     assert np.array_equal(np.frombuffer(content, np.uint8), np.rint(255 * images).ravel()), "the digits, to the end"
-    assert [digit["label"] for digit in weights["digits"]] == [3, 1, 4] and weights["maps"] == {"pool_1": [1]}
+    assert [digit["label"] for digit in described["digits"]] == [3, 1, 4] and described["maps"] == {"pool_1": [1]}
 
 
 def test_the_script_names_the_layers_that_compute(networks):
     script, _ = web.script(networks, {}, np.zeros((0, 28, 28, 1), np.float32), [])
-    layers = json.loads(script.decode()[len("var labcodeWeights = ") : -2])["networks"]
+    layers = json.loads(json.loads(script.decode()[len("var labcodeWeights = ") : -2])["description"])["networks"]
     assert [layer["kind"] for layer in layers["cnn"]] == ["convolution", "pooling"] * 3 + ["dense"] * 2
     assert [layer.get("activation") for layer in layers["fc"]] == ["relu", "softmax"]
     assert len(script) < 1_000_000

@@ -9,7 +9,7 @@
    Arrays are Float32Arrays in Keras's order: height, width, channels. */
 "use strict";
 var labcodeNetwork = (() => {
-  const FORMAT = 1; // of the weights; labcode/web.py has the same number
+  const FORMAT = 2; // of the weights; labcode/web.py has the same number
 
   /* Weights */
 
@@ -20,37 +20,49 @@ var labcodeNetwork = (() => {
     if (weights.format !== FORMAT) {
       throw new Error(`The file draw-weights.js has format ${weights.format}; this page reads format ${FORMAT}.`);
     }
-    const bytes = decode(weights.bytes);
-    if (crc32(bytes) !== weights.checksum) {
+    const text = toBytes(String(weights.description));
+    const bytes = decode(String(weights.bytes));
+    if (crc32(text, bytes) !== weights.checksum) {
       throw new Error("The file draw-weights.js is damaged: its checksum is not that of what it holds.");
     }
     if (weights.checksum !== checksum) {
       throw new Error("The file draw-weights.js comes from another build of this report than the page.");
     }
     const reader = { bytes, at: 0 };
+    const described = JSON.parse(weights.description);
     const networks = {};
-    for (const [name, layers] of Object.entries(weights.networks)) {
+    for (const [name, layers] of Object.entries(described.networks)) {
       networks[name] = layers.map((layer) => (layer.shape ? { ...layer, ...readWeights(reader, layer.shape) } : layer));
     }
     const readImage = () => Float32Array.from(take(reader, 28 * 28), (grey) => grey / 255);
-    const digits = weights.digits.map((digit) => ({ ...digit, image: readImage() }));
-    return { networks, digits, maps: weights.maps };
+    const digits = described.digits.map((digit) => ({ ...digit, image: readImage() }));
+    return { networks, digits, maps: described.maps };
   }
 
+  /* Text that is no base64 has no bytes, so that the checksum tells it. */
   function decode(text) {
-    const letters = atob(text);
+    try {
+      return toBytes(atob(text));
+    } catch {
+      return new Uint8Array(0);
+    }
+  }
+
+  function toBytes(letters) {
     const bytes = new Uint8Array(letters.length);
     for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
     return bytes;
   }
 
-  function crc32(bytes) {
+  function crc32(...parts) {
     const table = new Int32Array(256).map((_, byte) => {
       for (let bit = 0; bit < 8; bit++) byte = (byte >>> 1) ^ (byte & 1 ? 0xedb88320 : 0);
       return byte;
     });
     let crc = -1;
-    for (let i = 0; i < bytes.length; i++) crc = (crc >>> 8) ^ table[(crc ^ bytes[i]) & 255];
+    for (const bytes of parts) {
+      for (let i = 0; i < bytes.length; i++) crc = (crc >>> 8) ^ table[(crc ^ bytes[i]) & 255];
+    }
     return (crc ^ -1) >>> 0;
   }
 

@@ -1,4 +1,4 @@
-"""The built book in a real browser: the fixtures that all tests of the pages share.
+"""The built book in a real browser: the fixtures that the tests of the pages share.
 
 Where no Chromium is installed, these tests skip.
 """
@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 OWN = ("data:", "blob:", "about:")  # addresses that reach no host
 
 

@@ -35,8 +35,9 @@ def pytest_configure(config):
 FIRST = (
     *("03_overfitting", "06_custom_loop", "09_speed", "01_introduction", "02_fully_connected"),
     *("04_cnn", "05_predictions", "07_conclusion", "08_uncertainty", "10_draw", "index"),
-    *("test_confusion_matrix", "test_extension", "test_study", "test_draw", "test_axe", "test_nbval_bites"),
-    *("test_training", "test_build", "test_pages", "test_pdf", "test_downloads", "test_scoreboard"),
+    *("test_confusion_matrix", "test_extension", "test_build", "test_cells", "test_draw", "test_axe"),
+    *("test_nbval_bites", "test_training", "test_drawing_page", "test_pages", "test_pdf", "test_downloads"),
+    *("test_study", "test_scoreboard"),
 )
 
 

@@ -205,15 +205,18 @@ def _load_mnist():
 
 def _download(folder):
     """Fill ``folder`` with MNIST's four files, each whole and verified before it appears there."""
-    from filelock import FileLock  # here, for only a download needs it
+    from filelock import FileLock, Timeout  # here, for only a download needs it
 
-    mirrors, end = list(MIRRORS), time.monotonic() + DOWNLOAD_SECONDS
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock", timeout=DOWNLOAD_SECONDS):
+            mirrors, end = list(MIRRORS), time.monotonic() + DOWNLOAD_SECONDS
             for file in FILES:
                 if not (folder / file).is_file():
                     _write_whole(folder / file, _from_a_mirror(file, mirrors, end))
+    except Timeout:
+        held = f"found that another process has held it for {DOWNLOAD_SECONDS} seconds; wait for it, or end it"
+        raise DataError(f"{folder / 'lock'}: expected to be held only while MNIST is downloaded, {held}") from None
     except OSError as error:
         found = f"found {error}; set LABCODE_CACHE to one"
         raise DataError(f"{folder}: expected a folder to keep MNIST in, {found}") from error

@@ -22,6 +22,7 @@ from filelock import FileLock
 from labcode import data, training
 
 RESULTS = Path(__file__).parent.parent / "results"
+TEST_IMAGES = {data.DIGESTS["mnist"]: 10_000, data.DIGESTS["mnist-5k"]: 1_000}
 BITS = ("correct", "sure")  # kept of each test image
 FIELDS = {"recipe": dict, "seed": int, "data": str, "made": dict, "history": dict} | dict.fromkeys(BITS, str)
 SURE = 0.995  # a confidence from here on is printed as 100 %
@@ -64,12 +65,22 @@ def find(recipe, dataset_name):
         RecordsError: the file was cut or edited.
     """
     wanted, digest = dataclasses.asdict(recipe), data.DIGESTS[dataset_name]
-    count = {"mnist": 10_000, "mnist-5k": 1_000}[dataset_name]
     return [
-        Record(_untimed(entry["history"]), *(_unpack(entry[key], count) for key in BITS), entry["seed"], entry["made"])
+        Record(
+            _untimed(entry["history"]),
+            *(_unpack(entry[key], TEST_IMAGES[digest]) for key in BITS),
+            entry["seed"],
+            entry["made"],
+        )
         for entry in sorted(_read(_path(dataset_name)), key=lambda entry: entry["seed"])
         if entry["data"] == digest and _whole(entry["recipe"], type(recipe)) == wanted
     ]
+
+
+def check():
+    """Raise RecordsError where one of the files was cut or edited."""
+    for name in data.NAMES:
+        _read(_path(name))
 
 
 def _untimed(history):
@@ -200,6 +211,11 @@ def _fault(entry, seen):
     wrong = [field for field, kind in FIELDS.items() if not isinstance(entry.get(field), kind)]
     if wrong:
         return f"{', '.join(wrong)} missing or of the wrong type"
+    if not all(isinstance(values, list) for values in entry["history"].values()):
+        return "its history holds something else than lists"
+    count = TEST_IMAGES.get(entry["data"])
+    if count and any(len(entry[field]) != len(_pack(np.zeros(count, bool))) for field in BITS):
+        return f"{' or '.join(BITS)} is not of {count:,} test images"
     key = _key(entry)
     if key in seen:
         return "it is there twice"
@@ -212,4 +228,5 @@ def _pack(bits):
 
 
 def _unpack(text, count):
+    """The first ``count`` bits of a text of base64, (count,) bool."""
     return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=count).astype(bool)

@@ -107,11 +107,9 @@ def find_or_make(made_by, make):
     key = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:32]
     folder, limit = data.cache_folder() / "runs" / key, store.limit()
     with store.hold(folder) as fault:
-        found = store.read(folder, made_by)
+        found = store.read(folder, made_by, lambda *parts: _of_parts(*parts, made_by))
         if found:
-            history, arrays = found
-            weights = [arrays[f"weight_{i}"] for i in range(len(arrays) - 1)]
-            return Run(history, weights, arrays["probabilities"], made_by)
+            return found
         run = Run(*make(), made_by)
         if fault:
             store.warn_not_kept(folder, fault)
@@ -120,3 +118,8 @@ def find_or_make(made_by, make):
             store.write(folder, made_by, run.history, arrays | {"probabilities": run.probabilities})
             store.tidy(folder.parent, limit)
     return run
+
+
+def _of_parts(history, arrays, made_by):
+    weights = [arrays[f"weight_{i}"] for i in range(len(arrays) - 1)]
+    return Run(history, weights, arrays["probabilities"], made_by)

@@ -309,7 +309,12 @@ def main():
     """The command line: see ``python -m labcode.scoreboard --help``."""
     parser = argparse.ArgumentParser(description="Judge all claims; fail where a Run lies outside the recorded range.")
     parser.add_argument("dataset", choices=data.NAMES)
-    judgements = claims.judge(data.load(parser.parse_args().dataset))
+    name = parser.parse_args().dataset
+    try:
+        records.check()  # before anything is trained
+        judgements = claims.judge(data.load(name))
+    except (data.DataError, records.RecordsError, ValueError) as error:
+        sys.exit(str(error))
     print(table(judgements).data)
     outside = [each.id for each in judgements if each.claim["rule"] == "range" and not each.inside]
     other = [each.id for each in judgements if each.claim["rule"] == "exact" and each.verdict == rules.NOT_REPRODUCED]

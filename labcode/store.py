@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from labcode import progress
 
 LIMIT_GB = 2.0
+WAIT_SECONDS = 3600  # for another process that makes the same Run; longer than any training here takes
 
 
 def limit():
@@ -57,12 +58,12 @@ def hold(folder):
 
 
 def _acquire(lock):
-    """Acquire a lock, and say so where it has to be waited for."""
+    """Acquire a lock, and say so where it has to be waited for; ``Timeout``, an OSError, where that takes too long."""
     try:
         lock.acquire(timeout=0)
     except Timeout:
         progress.report("waiting for another process that trains the same Run", waiting=True)
-        lock.acquire()
+        lock.acquire(timeout=WAIT_SECONDS)
         progress.report("the other process is done")
 
 
@@ -73,16 +74,18 @@ def _release(lock):
     lock.release()
 
 
-def read(folder, made_by):
+def read(folder, made_by, understand):
     """Read an entry.
 
     Args:
         folder: the entry's.
         made_by: what it must have been made by.
+        understand: called with history and a dict of arrays, as they were written; raises LookupError where these are
+            not what it needs.
 
     Returns:
-        history and a dict of arrays, as they were written; None where there is no entry. A damaged one, or one made by
-        something else, is set aside with a warning, and counts as none.
+        What ``understand`` returned; None where there is no entry. A damaged one, one made by something else and one
+        that is not understood are set aside with a warning, and count as none.
     """
     if not os.path.lexists(folder):
         return None
@@ -93,7 +96,7 @@ def read(folder, made_by):
         if manifest["made_by"] != made_by:
             raise ValueError("it was made by something else")
         with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-            found = manifest["history"], dict(arrays)
+            found = understand(manifest["history"], dict(arrays))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
         _set_aside(folder, error)
         return None

@@ -3,17 +3,14 @@
 import functools
 import hashlib
 import html
-import json
 import os
 import re
 import resource
 import shutil
-import signal
 import struct
 from itertools import pairwise
 
 import nbformat
-import psutil
 import pytest
 import yaml
 from tiny_book import COUNT_RUNS, EXTENSION, Book
@@ -182,100 +179,6 @@ def test_at_most_one_kernel_per_core(tmp_path, monkeypatch):
     assert all(end < begin for (_, end), (begin, _) in pairwise(times)), times
 
 
-def test_failing_cell(tmp_path):
-    wrong = ["# Wrong", 'name = "wrong"', 'print("before")', f"{COUNT_RUNS}\ny = 0\n1 / y", 'print("after")']
-    book = Book(tmp_path, {"two": TWO, "wrong": wrong})
-    with book.start() as build:
-        log, errors = build.communicate()
-    assert build.returncode == 1
-    for attempt in ("first", "same again"):
-        code, log = (build.returncode, log + errors) if attempt == "first" else book.build()
-        assert code == 1, attempt
-        assert "1 of" in log and "wrong.ipynb: code cell 3 of 4 failed" in log, attempt
-        assert re.search(r"    1 / y\n-+\nZeroDivisionError.*\n.*---->", log, re.S), "source and traceback"
-        assert str(os.path.relpath(book.kept("wrong", ".failed.ipynb"))) in log
-        assert not book.kept("wrong").exists()
-    assert book.runs() == ["two", "wrong", "wrong"], "what succeeded is not executed again"
-    assert "before" in book.kept("wrong", ".failed.ipynb").read_text()
-    book.edit("wrong", "y = 0", "y = 1")
-    code, log = book.build()
-    assert (code, book.runs()) == (0, ["wrong"])
-    assert "after" in book.page("book/wrong") and "two has first" in book.page("book/two")
-    assert not book.kept("wrong", ".failed.ipynb").exists()
-
-
-@pytest.mark.parametrize(
-    ("cell", "message"),
-    [("import os; os._exit(1)", "DeadKernelError"), ("import sys; sys.exit(0)", "SystemExit")],
-)
-def test_cell_that_ends_the_kernel(tmp_path, cell, message):
-    book = Book(tmp_path, {"ends": ["# Ends", "seed = 0", 'print("before")', cell, 'print("after")']})
-    code, log = book.build()
-    assert code == 1
-    assert "ends.ipynb: code cell 3 of 4 failed" in log and message in log and cell in log
-    assert "before" in book.kept("ends", ".failed.ipynb").read_text()
-    assert "completed" not in book.kept("ends", ".failed.ipynb").read_text(), "papermill's word for every cell"
-    assert not book.kept("ends").exists()
-
-
-def test_timeout_does_not_count_waiting(tmp_path):
-    imports = "import time\nfrom labcode import progress"
-    wait = 'progress.report("waiting for a Run", waiting=True)'
-    chapters = {
-        "a_waits": ["# Waits", "seed = 0", imports, f"{wait}\ntime.sleep(3)", 'print("done")'],
-        "b_slow": ["# Slow", "seed = 0", imports, wait, "time.sleep(60)"],
-    }
-    book = Book(tmp_path, chapters, papermill_timeout=1.5)
-    code, log = book.build()
-    assert code == 1
-    assert "b_slow.ipynb: code cell 4 of 4 failed" in log and "timeout" in log and "    time.sleep(60)" in log
-    assert "waits.ipynb" not in log and "[a_waits] done" in log and book.kept("a_waits").exists()
-    assert "[a_waits 3/4] waiting for a Run" in log
-    assert book.kept("b_slow", ".failed.ipynb").exists()
-
-
-def test_interrupt(tmp_path):
-    quick, long = (
-        ["# Quick", "seed = 0", "import helper\nhelper.word"],
-        ["# Long", "seed = 0", "steps = 1", "while steps: steps -= 1"],
-    )
-    book = Book(tmp_path, {"a_quick": quick, "b_long": long})
-    assert book.build()[0] == 0
-    (tmp_path / "book" / "helper.py").write_text("word = 'second'\n")
-    book.edit("b_long", "steps = 1", "steps = -1")
-    with book.start() as build:
-        log = ""
-        while not ("[a_quick] done" in log and "[b_long 3/3]" in log):
-            log += (line := build.stdout.readline())
-            assert line, "the build ended by itself"
-        kernels = psutil.Process(build.pid).children(recursive=True)
-        build.send_signal(signal.SIGINT)
-        build.communicate(timeout=20)
-    assert build.returncode != 0
-    assert kernels and not psutil.wait_procs(kernels, timeout=0.5)[1], "no kernel outlives the build"
-
-    book.edit("b_long", "steps = -1", "steps = 1")
-    code, log = book.build()
-    assert code == 0 and "a_quick: executed" not in log
-    assert "second" in book.page("book/a_quick"), "executed by the interrupted build, shown by the next"
-
-
-def test_value_that_cannot_be_pasted_fails_every_time(tmp_path):
-    right, code_cell = "{glue:text}`present`", 'from myst_nb import glue\nglue("present", "97 %", display=False)'
-    book = Book(tmp_path, {"paste": [f"# Paste\n\n{right}", "seed = 0", code_cell]})
-    missing = ["{glue:text}`absent`", "```{glue:figure} absent\n```", "{glue:text}`present:.2f`"]
-    faults = [*missing, "{glue:text}`two::present`", "```{glue} present\n:doc: two\n```"]
-    for old, fault in pairwise([right, *faults]):
-        book.edit("paste", old, fault)
-        for attempt in ("first", "same again"):
-            code, log = book.build()
-            assert code == 1, (fault, attempt)
-            assert re.search("book/paste pastes .*(absent|Failed to format|two::present|:doc: two)", log, re.S), fault
-    book.edit("paste", faults[-1], right)
-    assert book.build()[0] == 0
-    assert "97 %" in book.page("book/paste")
-
-
 PUBLISH = "from labcode import publish\npublish.file({name!r}, b'{content}')\nprint('published')"
 
 
@@ -382,6 +285,16 @@ def test_wrong_mnist_dir_is_one_error_before_any_kernel_starts(tmp_path, monkeyp
         book.edit("data", COUNT_RUNS, f"{COUNT_RUNS} 1")
 
 
+def test_a_damaged_file_in_the_cache_is_one_error_before_any_kernel_starts(tmp_path, monkeypatch):
+    book = Book(tmp_path, {"data": ["# Data", 'name = "data"\ndataset = "mnist"', COUNT_RUNS]})
+    (tmp_path / "cache").mkdir()
+    file = make_mnist(tmp_path / "cache" / "mnist", monkeypatch) / "t10k-labels-idx1-ubyte"
+    file.write_bytes(b"")
+    code, log = book.build(LABCODE_DATASET="auto")
+    assert code == 1 and book.runs() == [] and "chapters to execute failed" not in log
+    assert log.count(f"{file}: expected") == 1, log
+
+
 @pytest.mark.parametrize("address", [None, "https://github.com/someone/report"])
 def test_buttons_lead_to_the_repository_only_where_it_has_an_address(address, tmp_path):
     book = Book(tmp_path, {"two": TWO})
@@ -399,20 +312,3 @@ def test_buttons_lead_to_the_repository_only_where_it_has_an_address(address, tm
     launch = f"https://mybinder.org/v2/gh/someone/report/main?urlpath=tree/{path}"
     found = re.findall(r'href="(https?://[^"]*)"', book.page("book/two").partition("<article")[0])
     assert found == ([launch, address, f"{address}/edit/main/{path}"] if address else [])
-
-
-def test_unusable_books(tmp_path):
-    book = Book(tmp_path, {"two": TWO})
-    code, log = book.build(LABCODE_DATASET="cifar")
-    assert code == 1 and "'cifar'; expected one of: auto, mnist, mnist-5k" in log
-
-    book.write("two", TWO, kernel="no-such-kernel")
-    code, log = book.build()
-    assert code == 1 and "two.ipynb was not executed" in log and "no-such-kernel" in log
-
-    notebook = json.loads(book.path("two").read_text())
-    for cell in notebook["cells"]:
-        cell["metadata"] = {}
-    book.path("two").write_text(json.dumps(notebook))
-    code, log = book.build()
-    assert code == 1 and "no code cell tagged `parameters`" in log

@@ -41,11 +41,13 @@ class Chapter:
         except (ValueError, SyntaxError) as error:
             raise ExtensionError(f"{path}: {error}. Expected parameters that are literals.") from error
         try:
-            self.kept = nbformat.read(self.kept_path, as_version=4)
-            self.record = self.kept.metadata[RECORD]
+            self.kept = read_notebook(self.kept_path.read_bytes(), self.kept_path)
+            self.record = dict(self.kept.metadata[RECORD])
+            if self.record.pop("digest") != digest_of(self.kept, self.record):
+                raise ValueError(f"{self.kept_path} is damaged")
             self.published = self.read_published()
-        except (OSError, ValueError, KeyError):  # never executed here, or damaged
-            self.kept = self.record = self.published = None
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ExtensionError):
+            self.kept = self.record = self.published = None  # never executed here, or damaged
 
     @property
     def kernel_name(self):
@@ -82,7 +84,7 @@ class Chapter:
         file is kept under its digest; it counts from the moment when the notebook that names it is written.
         """
         self.kept, self.published = notebook, published
-        self.record = notebook.metadata[RECORD] = {
+        self.record = {
             "key": key,
             "seconds": seconds,
             "dataset": dataset if "dataset" in self.parameters else None,
@@ -92,6 +94,7 @@ class Chapter:
         }
         for name, content in published.items():
             write_bytes(self.published_path / self.record["published"][name], content)
+        notebook.metadata[RECORD] = self.record | {"digest": digest_of(notebook, self.record)}
         write(self.kept_path, nbformat.writes(notebook))
         for path in self.published_path.glob("*"):
             if path.name not in self.record["published"].values():
@@ -190,6 +193,11 @@ def read_notebook(content, path):
         message = f"{path} is no notebook: {why}. Expected the JSON of a notebook; save it anew, or restore it."
         raise ExtensionError(message) from error
     return notebook
+
+
+def digest_of(notebook, record):
+    """A digest of an executed notebook's cells and of its record."""
+    return digest(json.dumps([notebook.cells, record], sort_keys=True).encode())
 
 
 def code_cells(notebook):

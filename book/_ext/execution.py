@@ -1,6 +1,7 @@
 """Executes chapters with papermill, side by side, and keeps the time of their cells."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -124,10 +125,11 @@ class Execution:
         if self.progress.exists():
             added = self.progress.read_bytes()[self.read :]
             for line in added[: added.rfind(b"\n") + 1].splitlines(keepends=True):  # a half-written line: next time
-                event = json.loads(line)
-                self.waiting_since = self.read if event["waiting"] else None
+                with contextlib.suppress(ValueError):  # half a line, where the disk was full
+                    event = json.loads(line)
+                    self.waiting_since = self.read if event["waiting"] else None
+                    texts.append(event["text"])
                 self.read += len(line)
-                texts.append(event["text"])
         return texts
 
     def failure(self, error):

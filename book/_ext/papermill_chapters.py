@@ -18,13 +18,14 @@ import logging
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import nbformat
 from chapter import Chapter, digest, write, write_bytes
 from execution import Execution, execute_all
 from filelock import FileLock, Timeout
-from sphinx.errors import ExtensionError
+from sphinx.errors import ExtensionError, SphinxError
 from sphinx.util import logging as sphinx_logging
 
 from labcode import data
@@ -39,6 +40,7 @@ def setup(app):
     app.add_config_value("papermill_dataset", "auto", "", [str])
     app.add_config_value("papermill_timeout", 900, "", [int, float])
     app.add_config_value("papermill_sources", [], "", [list])
+    sys.excepthook = tell_once
     build = Build(app)
     app.connect("config-inited", leave_execution_to_us)
     app.connect("config-inited", ours(build.begin))
@@ -66,9 +68,26 @@ def ours(handler):
     return handle
 
 
+def tell_once(kind, error, traceback):
+    """Print an exception as Python does, but not the one by which Jupyter Book ends where Sphinx has told an error."""
+    if not isinstance(error.__cause__, SphinxError | OSError):
+        sys.__excepthook__(kind, error, traceback)
+
+
 def leave_execution_to_us(app, config):
     """MyST-NB renders what it is handed; it must not execute anything itself."""
     config.nb_execution_mode = "off"
+
+
+def check_what_is_recorded():
+    """Refuse claims or records that were edited: one message here, and a traceback in each kernel."""
+    from labcode import claims, records  # here, for a build that executes nothing need not wait for them
+
+    try:
+        claims.load_claims()
+        records.check()
+    except (ValueError, records.RecordsError) as error:
+        raise ExtensionError(str(error)) from error
 
 
 class Build:
@@ -103,11 +122,13 @@ class Build:
         if not self.pages.exists():  # none yet, or the last build did not come to its end
             shutil.rmtree(self.figures, ignore_errors=True)  # MyST-NB does not write again what is there
             return sorted(env.found_docs)
-        pages = json.loads(self.pages.read_text("utf-8"))
-        if pages["dataset"] != self.dataset:
-            return sorted(env.found_docs)  # the banner is on every page
+        try:
+            before = json.loads(self.pages.read_text("utf-8"))
+            pages = before["contents"] if before["dataset"] == self.dataset else {}  # else the banner is on every page
+        except (ValueError, LookupError, TypeError, RecursionError):  # damaged
+            pages = {}
         contents = self.contents(env)
-        return sorted({*self.stale, *(name for name in contents if contents[name] != pages["contents"].get(name))})
+        return sorted({*self.stale, *(name for name in contents if contents[name] != pages.get(name))})
 
     def find_chapters(self, app, env):
         """The book's chapters, a dict docname: Chapter; one error names all that cannot be used."""
@@ -132,21 +153,24 @@ class Build:
         if wanted == "mnist-5k":
             return wanted
         candidates = data.NAMES if wanted == "auto" else (wanted,)
+        chapters = [chapter for chapter in self.chapters.values() if "dataset" in chapter.parameters]
         try:
             if data.at_hand("mnist"):
-                if os.environ.get("MNIST_DIR"):
+                if os.environ.get("MNIST_DIR") or any(chapter.why_execute("mnist") for chapter in chapters):
                     data.verify("mnist")  # now, once: a wrong file is one message here and a traceback in each kernel
                 return "mnist"
+        except data.DataError as error:
+            raise ExtensionError(str(error)) from error
+        try:
             if wanted == "auto" and self.last_dataset.exists() and self.last_dataset.read_text("utf-8") == "mnist-5k":
                 LOGGER.info("\ndata set: mnist-5k, as in the last build; LABCODE_DATASET=mnist asks for all of MNIST")
                 return "mnist-5k"
-            chapters = [chapter for chapter in self.chapters.values() if "dataset" in chapter.parameters]
             for name in candidates:
                 if not any(chapter.why_execute(name) for chapter in chapters):
                     return name
             data.fetch("mnist")
         except data.DataError as error:
-            if wanted != "auto" or os.environ.get("MNIST_DIR"):
+            if wanted != "auto":
                 raise ExtensionError(str(error)) from error
             message = "This build uses mnist-5k and is not the report on all of MNIST, which cannot be downloaded: %s. "
             LOGGER.warning(message + "Once it can, build again with LABCODE_DATASET=mnist.", error)
@@ -164,6 +188,7 @@ class Build:
         """Execute the stale chapters and keep what they give."""
         for docname, reason in self.stale.items():
             LOGGER.info("%s: %s", self.chapters[docname].name, reason)
+        check_what_is_recorded()
         chapters = [self.chapters[docname] for docname in self.stale]
         try:
             executions = [Execution(chapter, self.executing / chapter.name, self.dataset) for chapter in chapters]

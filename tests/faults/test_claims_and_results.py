@@ -9,7 +9,7 @@ import shutil
 import means
 import pytest
 
-from labcode import claims, records, training
+from labcode import claims, records, speed, training
 
 CLAIMS = claims.CLAIMS.read_text("utf-8")
 ENTRIES = re.findall(r"^\[[\w-]+\]\n.*?(?=^\[[\w-]+\]\n|\Z)", CLAIMS, re.M | re.S)  # each with its table of sentences
@@ -125,6 +125,14 @@ FAULTY = {
         lambda entries: [with_digest(entries[0] | {"seed": "0"})],
         "of the wrong type",
     ),
+    "a history of numbers": (
+        lambda entries: [with_digest(entries[0] | {"history": {"val_accuracy": 0.9}})],
+        "its history holds something else than lists",
+    ),
+    "too few test images": (
+        lambda entries: [with_digest(entries[0] | {"correct": entries[0]["correct"][:40]})],
+        "correct or sure is not of 1,000 test images",
+    ),
     "no list": (lambda entries: {"entries": entries}, "expected a list of objects"),
 }
 
@@ -153,18 +161,30 @@ def test_what_is_no_file_of_records_is_refused(recorded, what):
         find()
 
 
-STUDY = """
+COMMAND = """
 import sys
 from pathlib import Path
-from labcode import records, study
+from labcode import records, scoreboard, study
 records.RESULTS = Path(sys.argv.pop())
-study.main()
+{"study": study, "scoreboard": scoreboard}[sys.argv.pop(1)].main()
 """
 
 
-def test_a_study_on_edited_records_ends_with_one_message_and_leaves_them_alone(recorded):
+@pytest.mark.parametrize(
+    "command", [["study", "mnist-5k", "--recipes", "fc", "--seeds", "1"], ["scoreboard", "mnist-5k"]]
+)
+def test_a_command_on_edited_records_ends_with_one_message_and_leaves_them_alone(recorded, command):
     edited = recorded.read_text().replace('"seed": 0', '"seed": 1000', 1)
     recorded.write_text(edited)
-    code, _, errors = means.run([], STUDY, "mnist-5k", "--recipes", "fc", "--seeds", "1", recorded.parent)
+    code, _, errors = means.run([], COMMAND, *command, recorded.parent)
     assert code == 1 and "its digest says that it was edited" in errors and "Traceback" not in errors
     assert recorded.read_text() == edited
+
+
+def test_recorded_times_that_were_cut_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "BENCH", tmp_path / "bench.json")
+    for content in (None, "{"):
+        if content:
+            speed.BENCH.write_text(content)
+        with pytest.raises(ValueError, match="bench.json: expected recorded measurements, found .*; restore it"):
+            speed.recorded()

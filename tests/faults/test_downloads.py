@@ -301,13 +301,21 @@ def test_four_processes_at_once_download_each_file_once(contents, cache, serve):
 
 @pytest.mark.soak
 def test_killed_at_random_moments_a_download_never_leaves_part_of_a_file(contents, cache, serve):
-    serve(Mirror(contents))
+    found = []
     for number in range(25):
+        mirror = Mirror(contents)
+        serve(mirror)
         with start() as process:
-            time.sleep(random.Random(number).uniform(0.2, 0.9))
+            while not mirror.requests:
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.001)
+            time.sleep(random.Random(number).uniform(0, 0.05))  # about as long as the four files take
             process.kill()
         for path in (cache / "mnist").glob("*-ubyte"):
             assert path.read_bytes() == contents[path.name]
             path.unlink()
+            found.append(number)
+    assert {found.count(number) for number in range(25)} & {1, 2, 3}, "some were killed between two files"
+    serve(Mirror(contents))
     assert_small_mnist(data.load("mnist"), contents)
     assert cached(cache) == set(data.FILES)

@@ -151,6 +151,34 @@ def test_a_gzip_bomb_is_refused_without_being_unpacked(contents, tmp_path):
         tracemalloc.stop()
 
 
+REFUSE = """
+import re
+from pathlib import Path
+from labcode import data
+try:
+    data.load("mnist")
+except data.DataError as error:
+    print(error)
+print(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.soak
+def test_a_bomb_of_mnist_s_own_size_takes_little_memory(tmp_path, monkeypatch):
+    monkeypatch.setenv("MNIST_DIR", str(tmp_path))
+    for name in data.FILES.keys() - {IMAGES_FILE}:
+        (tmp_path / name).touch()
+    for unpacked, said in ((47_040_000, "SHA-256"), (1_000_000_000, "expected 47040016 bytes, found more")):
+        with gzip.open(tmp_path / f"{IMAGES_FILE}.gz", "wb", compresslevel=1) as file:
+            file.write(header(0x803, 60_000, 28, 28))
+            for _ in range(unpacked // 10_000):
+                file.write(bytes(10_000))
+        code, output, errors = means.run([], REFUSE)
+        message, peak = output.splitlines()
+        assert code == 0 and said in message, errors
+        assert int(peak) / 1024 < MEGABYTES
+
+
 # Any input at all, in a process whose memory is measured
 
 MUTATE = Path(__file__).with_name("mutate_idx.py").read_text("utf-8")

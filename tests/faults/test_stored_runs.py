@@ -1,10 +1,12 @@
 """The store of Runs: whatever happens to a process, the disk or a file, a Run is the right one, found or made anew."""
 
 import contextlib
+import hashlib
 import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import time
 import warnings
@@ -132,6 +134,28 @@ def test_eight_processes_that_want_the_same_runs_make_each_once():
     assert len(entries()) == 3
 
 
+STOPPED = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_process_that_holds_a_run_and_never_goes_on_is_not_waited_for_for_ever(cache, monkeypatch):
+    lock = folder(0).with_suffix(".lock")
+    shutil.rmtree(folder(0))
+    with subprocess.Popen(means.command(STOPPED, lock), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        monkeypatch.setattr(store, "WAIT_SECONDS", 0.5)
+        with pytest.warns(UserWarning, match="lock.*the Run is used but not kept"):
+            assert Maker(0).find_or_make() == 1
+        process.kill()
+    assert Maker(0).find_or_make() == 1 and Maker(0).find_or_make() == 0
+
+
 # Files that are not what was written
 
 
@@ -146,10 +170,19 @@ def edit(path, old, new):
     (path / "manifest.json").write_text(text.replace(old, new))
 
 
+def sign(path):
+    """Give an entry the digest of what it holds now."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    content = json.dumps({key: manifest[key] for key in sorted(manifest) if key != "sha256"}, sort_keys=True)
+    manifest["sha256"] = hashlib.sha256(content.encode() + (path / "arrays.npz").read_bytes()).hexdigest()
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
 DAMAGES = {
     "another Run in its place": swap,
     "its history edited": lambda path: edit(path, '"val_accuracy": [0.0]', '"val_accuracy": [0.9]'),
     "its facts edited": lambda path: edit(path, '"recipe": "a test"', '"recipe": "no test"'),
+    "other arrays, as of another version": lambda path: (np.savez(path / "arrays.npz", x=np.ones(1)), sign(path)),
     "a manifest too deep": lambda path: (path / "manifest.json").write_text(100_000 * "["),
     "a file in its place": lambda path: (shutil.rmtree(path), path.write_text("a file")),
     "a link to itself": lambda path: (shutil.rmtree(path), path.symlink_to(path)),
@@ -259,6 +292,15 @@ def test_what_was_used_longest_ago_is_dropped(room_for_two):
     assert kept() == {0, 2}
     assert use(0) == use(2) == 0 and use(1) == 1
     assert kept() == {1, 2}
+
+
+def test_with_times_in_the_future_as_after_a_clock_set_back_runs_are_found_and_dropped(room_for_two):
+    for number in (0, 1):
+        os.utime(folder(number), (2**32, 2**32))
+    assert Maker(0).find_or_make() == Maker(1).find_or_make() == 0
+    for number in (2, 3, 4):
+        assert Maker(number).find_or_make() == 1 and Maker(number).find_or_make() == 0
+    assert len(kept()) == 2 and 4 in kept()
 
 
 def test_the_run_just_made_stays_even_where_it_alone_is_above_the_limit(monkeypatch):

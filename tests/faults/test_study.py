@@ -223,6 +223,7 @@ def test_a_study_goes_on_where_it_was_and_survives_a_dead_worker(trained, bad_tr
     assert_as_on_this_machine(trained, monkeypatch)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("where", ["here", "cluster"])
 def test_a_training_that_kills_its_worker_each_time_fails_alone(where, bad_training, processes, monkeypatch):
     bad_training("os.kill(os.getpid(), 9)")
@@ -233,6 +234,7 @@ def test_a_training_that_kills_its_worker_each_time_fails_alone(where, bad_train
     assert {"here": "TerminatedWorkerError", "cluster": "KilledWorker"}[where] in failures["fc", BAD]
 
 
+@pytest.mark.soak
 def test_a_scheduler_that_is_gone_ends_the_study_with_one_line_and_once_back_it_goes_on(
     bad_training, processes, trained, monkeypatch
 ):
@@ -251,6 +253,7 @@ def test_a_scheduler_that_is_gone_ends_the_study_with_one_line_and_once_back_it_
     assert_as_on_this_machine(trained, monkeypatch)
 
 
+@pytest.mark.soak
 def test_a_cluster_without_workers_ends_the_study(bad_training, processes, monkeypatch):
     bad_training("time.sleep(3600)")
     monkeypatch.setattr(study, "LOOK_SECONDS", 0.5)
@@ -262,6 +265,7 @@ def test_a_cluster_without_workers_ends_the_study(bad_training, processes, monke
     assert killed.is_set() and recorded().keys() == set(range(SEEDS)) - {BAD}
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("half_trained")
 def test_a_cluster_that_loses_a_worker_gives_the_bits_of_this_machine(processes, trained, monkeypatch):
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
@@ -290,6 +294,7 @@ def test_a_worker_of_many_threads_trains_one_at_a_time(monkeypatch):
     assert list(outcomes) == [(None, "ValueError: done")] * 2
 
 
+@pytest.mark.soak
 def test_the_same_study_twice_at_once_trains_and_records_a_seed_once(processes, tmp_path, monkeypatch):
     monkeypatch.setenv("LABCODE_PROGRESS", str(tmp_path / "progress"))
     studies = [start_study(processes, "--recipes", "fc", "--seeds", "1") for _ in range(2)]
@@ -302,6 +307,7 @@ def test_the_same_study_twice_at_once_trains_and_records_a_seed_once(processes, 
     assert len(records.find(training.RECIPES["fc"], "mnist-5k")) == 1
 
 
+@pytest.mark.soak
 def test_ctrl_c_ends_all_processes_and_keeps_what_was_finished(bad_training, processes):
     bad_training("try: time.sleep(3600)\n        finally: os.write(2, b'a worker speaks of its end')")
     process = start_study(processes, "--recipes", "fc", "--seeds", str(SEEDS), "--jobs", "2")
@@ -309,6 +315,7 @@ def test_ctrl_c_ends_all_processes_and_keeps_what_was_finished(bad_training, pro
     assert_ctrl_c_ends_it(process, SEEDS - 1)
 
 
+@pytest.mark.soak
 def test_ctrl_c_while_the_workers_start_ends_all_processes(bad_training, processes):
     bad_training("time.sleep(3600)")
     process = start_study(processes, "--recipes", "fc", "--seeds", str(SEEDS), "--jobs", "2")

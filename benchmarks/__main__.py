@@ -8,13 +8,14 @@ building the report in the plain way on all of MNIST; ``LABCODE_DATASET=mnist-5k
 import argparse
 import json
 import os
+import sys
 from importlib import metadata
 
 import joblib
 from tqdm import tqdm
 
 from benchmarks import accuracy, builds, growth, parts, steps, timing
-from labcode import provenance, records, speed
+from labcode import data, provenance, records, speed
 
 STEPS = {"cnn": steps.cnn, "parts": parts.parts, "pieces": parts.pieces, "fc": steps.fc, "tape": steps.tape}
 FULL = {
@@ -37,6 +38,7 @@ QUICK = {
 def measure(plan):
     """All measurements of a plan: a dict for JSON."""
     rounds = plan["rounds"]
+    data.fetch("mnist")  # where it cannot be had, the end comes now and not after half an hour
     made = provenance.here() | {"threads": joblib.cpu_count(), "PyTorch": _torch_version()}
     found = {"made": made, "quick": plan is QUICK, "steps": {}}
     for name, count in plan["steps"].items():
@@ -56,8 +58,9 @@ def measure(plan):
             "batches": growth.batches(plan["batches"], rounds=3),
             "cores": growth.cores(range(1, joblib.cpu_count() + 1)),
             "study": growth.seeds(plan["study"], joblib.cpu_count()),
-            "memory": growth.memory(),
         }
+        if sys.platform == "linux":
+            found["memory"] = growth.memory()
     return found
 
 
@@ -74,7 +77,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="under three minutes; keeps nothing")
     quick = parser.parse_args().quick
     found = measure(QUICK if quick else FULL)
-    print(speed.table(found).data)
+    print(speed.table(found).data, speed.first_calls(found), sep="\n\n")
     if not quick:
         text = json.dumps(found, indent=1, ensure_ascii=False)
         (records.RESULTS / "bench.json").write_text(text + "\n", "utf-8")

@@ -30,12 +30,11 @@ images, labels = arrays.train_images, arrays.train_labels
 test_images, test_labels = arrays.test_images, arrays.test_labels
 model = models.build_cnn()
 model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-model.fit(images, labels, batch_size=64, epochs=1, validation_data=(test_images, test_labels), verbose=0)
+model.fit(images, labels, batch_size=64, epochs=5, validation_data=(test_images, test_labels), verbose=0)
 """
 BOOK_SCRIPT = """
-import dataclasses
 from labcode import data, training
-training.train(dataclasses.replace(training.RECIPES["cnn"], epochs=1), data.load("mnist"))
+training.train(training.RECIPES["cnn"], data.load("mnist"))
 """
 FAST_SCRIPT = """
 from labcode import data, sprint

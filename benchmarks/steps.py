@@ -2,9 +2,10 @@
 
 import time
 
+import joblib
 import numpy as np
 
-from labcode import data, fast, loop, models
+from labcode import data, fast, loop, models, speed
 from labcode.network import FC, REPORT_CNN, SIDE
 from labcode.quiet import keras, tf
 
@@ -27,7 +28,7 @@ def cnn(steps):
     for precision in fast.precisions():
         ways[f"ours, {precision}"] = ours(REPORT_CNN, fast.adam, images, labels, BATCH, precision)
     ways["batch 128"] = ours(REPORT_CNN, fast.adam, images, labels, 128, fast.precisions()[-1])
-    ways |= _torch_ways(images, labels)
+    ways |= _torch_ways(images, seen, labels)
     ways |= {f"matrix product, {precision}": matrix_product(precision) for precision in fast.precisions()}
     return ways
 
@@ -160,15 +161,19 @@ def matrix_product(precision):
     return lambda: products().numpy()
 
 
-def _torch_ways(images, labels):
-    """The same network in PyTorch, in both layouts; none where it is not installed."""
+def _torch_ways(images, seen, labels):
+    """The same network in PyTorch, in both layouts, on all pixels and on those seen; none where it is not installed."""
     try:
         import torch
     except ImportError:
         return {}
-    images, labels = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
-    formats = {"": torch.contiguous_format, ", channels last": torch.channels_last}
-    return {f"PyTorch{name}": _torch_way(torch, images, labels, each) for name, each in formats.items()}
+    torch.set_num_threads(joblib.cpu_count())  # as many as TensorFlow takes; by itself one for each physical core
+    labels, ways = torch.from_numpy(labels), {}
+    for names, pixels in ((speed.PYTORCH, images), (speed.PYTORCH_SEEN, seen)):
+        pixels = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
+        for name, memory_format in zip(names, (torch.contiguous_format, torch.channels_last), strict=True):
+            ways[name] = _torch_way(torch, pixels, labels, memory_format)
+    return ways
 
 
 def _torch_way(torch, images, labels, memory_format):

@@ -1,14 +1,27 @@
 """What the benchmark measures has the names by which it is told: else an hour's measurement ends with an error."""
 
+import numpy as np
+
 from benchmarks import __main__ as benchmark
 from benchmarks import accuracy, choose, parts, steps
-from labcode import speed, sprint
+from labcode import models, speed, sprint
+from labcode.network import REPORT_CNN
+from labcode.quiet import keras
 
 
 def test_the_changes_to_a_step_are_measured():
     ways = steps.cnn(2).keys()
     assert speed.CHANGES.keys() - {"ours, bfloat16"} <= ways  # that one where the processor has it
     assert steps.flop_of_cnn(2).keys() - {"all pixels"} <= ways
+
+
+def test_the_changes_to_the_network_leave_its_answers():
+    images, _ = steps.some_digits(20)
+    model, side = models.build_cnn(), REPORT_CNN.seen()
+    expected = model(images).numpy()
+    for change in (list, steps._relu_after_pooling):
+        changed = keras.Sequential([keras.Input((side, side, 1)), *change(model.layers)])
+        np.testing.assert_allclose(changed(images[:, :side, :side]), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_pieces_of_the_predictions_are_measured():

@@ -7,6 +7,8 @@ execution, and copies it to the built pages. Without that variable nothing is wr
 import os
 from pathlib import Path, PurePosixPath
 
+OF_SPHINX = ("searchindex.js", "objects.inv")  # beside pages, and folders that begin with ``_``
+
 
 def file(name, content):
     """Publish a file.
@@ -19,10 +21,11 @@ def file(name, content):
         ValueError: the name leads elsewhere, or to what Sphinx writes.
     """
     path = PurePosixPath(name)
-    if path.is_absolute() or not path.parts or path.suffix == ".html" or any(p[0] in "._" for p in path.parts):
+    is_sphinx_s = path.suffix == ".html" or name in OF_SPHINX
+    if path.is_absolute() or not path.parts or is_sphinx_s or any(p[0] in "._" for p in path.parts):
         raise ValueError(
             f"publish.file: the name is {name!r}; expected a path relative to the built pages, no part of which begins "
-            "with `.` or `_`, and no page. Choose another name."
+            "with `.` or `_`, and nothing that Sphinx writes. Choose another name."
         )
     folder = os.environ.get("LABCODE_PUBLISH")
     if folder:

@@ -178,7 +178,7 @@ def plans(sprints):
 
 def costs(found):
     """What more chapters, threads and seeds cost, as a Markdown table."""
-    rows = ["| cost | |", "|---|---|"]
+    rows = ["| cost | measured |", "|---|---|"]
     changed, unchanged = (
         {count: _median(ways, name) for count, ways in found["chapters"].items()}
         for name in ("one changed", "nothing changed")

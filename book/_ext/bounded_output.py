@@ -20,6 +20,8 @@ class BoundedClient(PapermillNotebookClient):
 
     def output(self, outs, msg, display_id, cell_index):
         """Called by nbclient for each output of a cell."""
+        if self.clear_before_next_output:
+            self.forget(cell_index)
         if msg["msg_type"] != "stream":
             return super().output(outs, msg, display_id, cell_index)
         room, text = max(0, LIMIT - self.printed[cell_index]), msg["content"]["text"]
@@ -33,6 +35,17 @@ class BoundedClient(PapermillNotebookClient):
             left_out = self.printed[cell_index] - LIMIT
             self.notices[cell_index].text = f"\n[Left out here: at least {left_out:,} characters more.]\n"
         return output
+
+    def clear_output(self, outs, msg, cell_index):
+        """Called by nbclient where a cell clears its output: now, or before its next one."""
+        super().clear_output(outs, msg, cell_index)
+        if not self.clear_before_next_output:
+            self.forget(cell_index)
+
+    def forget(self, cell_index):
+        """Count anew: what was printed is no longer shown."""
+        self.printed.pop(cell_index, None)
+        self.notices.pop(cell_index, None)
 
 
 class Engine(NBClientEngine):

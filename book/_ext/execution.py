@@ -82,7 +82,7 @@ class Execution:
 
     def published(self):
         """The files that the chapter has published, a dict name: content."""
-        paths = sorted(path for path in self.publish.rglob("*") if path.is_file())
+        paths = sorted(path for path in self.publish.rglob("*") if path.is_file() and not path.is_symlink())
         return {path.relative_to(self.publish).as_posix(): path.read_bytes() for path in paths}
 
     def note_start(self, notebook):

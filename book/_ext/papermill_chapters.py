@@ -18,7 +18,9 @@ import logging
 import os
 import re
 import shutil
+import signal
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import nbformat
@@ -41,6 +43,7 @@ def setup(app):
     app.add_config_value("papermill_timeout", 900, "", [int, float])
     app.add_config_value("papermill_sources", [], "", [list])
     sys.excepthook = tell_once
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no kernel outlives the build
     build = Build(app)
     app.connect("config-inited", leave_execution_to_us)
     app.connect("config-inited", ours(build.begin))
@@ -119,16 +122,22 @@ class Build:
         self.dataset = self.choose_dataset(os.environ.get("LABCODE_DATASET") or app.config.papermill_dataset)
         reasons = {docname: chapter.why_execute(self.dataset) for docname, chapter in self.chapters.items()}
         self.stale = {docname: reason for docname, reason in reasons.items() if reason}
-        if not self.pages.exists():  # none yet, or the last build did not come to its end
+        if not (self.pages.exists() and self.figures_are_whole()):
+            # None yet, or the last build did not come to its end, or something is damaged.
             shutil.rmtree(self.figures, ignore_errors=True)  # MyST-NB does not write again what is there
             return sorted(env.found_docs)
         try:
             before = json.loads(self.pages.read_text("utf-8"))
-            pages = before["contents"] if before["dataset"] == self.dataset else {}  # else the banner is on every page
+            same = before["dataset"] == self.dataset  # else the banner changes on every page
+            pages = dict(before["contents"]) if same else {}
         except (ValueError, LookupError, TypeError, RecursionError):  # damaged
             pages = {}
         contents = self.contents(env)
         return sorted({*self.stale, *(name for name in contents if contents[name] != pages.get(name))})
+
+    def figures_are_whole(self):
+        """Whether the figures that MyST-NB has written hold what their names say: each is called by its SHA-256."""
+        return all(sha256(path.read_bytes()).hexdigest() == path.stem for path in self.figures.glob("*.png"))
 
     def find_chapters(self, app, env):
         """The book's chapters, a dict docname: Chapter; one error names all that cannot be used."""
@@ -162,7 +171,7 @@ class Build:
         except data.DataError as error:
             raise ExtensionError(str(error)) from error
         try:
-            if wanted == "auto" and self.last_dataset.exists() and self.last_dataset.read_text("utf-8") == "mnist-5k":
+            if wanted == "auto" and self.last_dataset.exists() and self.last_dataset.read_bytes() == b"mnist-5k":
                 LOGGER.info("\ndata set: mnist-5k, as in the last build; LABCODE_DATASET=mnist asks for all of MNIST")
                 return "mnist-5k"
             for name in candidates:
@@ -191,7 +200,9 @@ class Build:
         check_what_is_recorded()
         chapters = [self.chapters[docname] for docname in self.stale]
         try:
-            executions = [Execution(chapter, self.executing / chapter.name, self.dataset) for chapter in chapters]
+            folders = [self.executing / docname for docname in self.stale]
+            pairs = zip(chapters, folders, strict=True)
+            executions = [Execution(chapter, folder, self.dataset) for chapter, folder in pairs]
             failures = execute_all(executions, timeout)
         finally:
             shutil.rmtree(self.executing, ignore_errors=True)

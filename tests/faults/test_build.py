@@ -17,6 +17,7 @@ from pathlib import Path
 import bounded_output
 import means
 import nbformat
+import papermill_chapters
 import psutil
 import pytest
 from tiny_book import COMMAND, COUNT_RUNS, Book
@@ -33,6 +34,12 @@ WHOLE = [
 ]
 
 
+CLEARS = [
+    "# Clears",
+    "seed = 0\nfrom IPython.display import clear_output",
+    "for _ in range(30): clear_output(wait=True); print(5_000 * 'x')\nclear_output(); print('the', 'last of cell 1')",
+    "for _ in range(30): print(8_000 * 'x')\nclear_output(wait=True); print('the', 'last of cell 2')",
+]
 HOLD = """
 import sys
 from filelock import FileLock
@@ -118,7 +125,7 @@ def book(tmp_path_factory):
     """A book in a folder of difficult name, with chapters of older formats, one that writes and one that prints."""
     prints = ["# Prints", "seed = 0", "for number in range(30_000): print('line', number)", "print('more')"]
     writes = ["# Writes", "seed = 0", "open('notes.txt', 'w').write('in the source folder')\nprint('written')"]
-    names = {"word": WORD, "minor": WORD, "major": WORD, "prints": prints, "writes": writes}
+    names = {"word": WORD, "minor": WORD, "major": WORD, "prints": prints, "clears": CLEARS, "writes": writes}
     book = Book(tmp_path_factory.mktemp("books") / "Ein Büchlein, 本", names, nb_merge_streams=True)
     minor = json.loads(book.path("minor").read_text())
     minor["nbformat_minor"] = 2
@@ -150,6 +157,12 @@ def test_of_much_print_the_page_has_the_first_part_and_says_so(book):
     # at least: of what a kernel prints faster than it is read, ZeroMQ may drop messages
     (left_out,) = re.findall(r"\[Left out here: at least ([\d,]+) characters more\.\]", shown)
     assert 0 < int(left_out.replace(",", "")) <= len(printed) - bounded_output.LIMIT
+
+
+def test_what_is_printed_after_much_was_cleared_is_on_the_page(book):
+    shown = re.sub("<[^>]*>", "", book.page("book/clears"))
+    assert "the last of cell 1" in shown and "the last of cell 2" in shown
+    assert "Left out here" not in shown and "xxxxxxxxxx" not in shown
 
 
 def test_a_cell_that_writes_a_file_beside_the_sources_does_no_harm(book):
@@ -207,15 +220,32 @@ def test_a_kept_execution_that_is_damaged_is_made_anew(book, damage):
     assert "the word is first" in book.page("book/word") and "the answer is" not in book.page("book/word")
 
 
+def test_a_figure_that_is_damaged_is_written_anew(tmp_path):
+    cells = ["# Figure", "seed = 0", f'display({{"image/png": "{PIXEL}"}}, raw=True)']
+    book = Book(tmp_path, {"figure": cells})
+    assert book.build()[0] == 0
+    folders = (tmp_path / "_build" / name for name in ("jupyter_execute", "html/_images"))
+    (figure,), (shown,) = (folder.glob("*.png") for folder in folders)
+    whole = shown.read_bytes()
+    figure.write_bytes(b"cut")
+    book.edit("figure", "# Figure", "# Figures")
+    assert book.build()[0] == 0 and figure.read_bytes() == shown.read_bytes() == whole
+
+
+def test_what_is_no_fault_of_a_build_is_told_as_python_tells_it(capsys):
+    papermill_chapters.tell_once(ValueError, ValueError("another fault"), None)
+    assert "ValueError: another fault" in capsys.readouterr().err
+
+
 def test_a_note_of_the_pages_that_is_damaged_has_them_written_anew(book):
     assert book.build()[0] == 0
-    for damaged in ("", "[]", '{"dataset": "mnist-5k"}'):
+    for damaged in ("", "[]", '{"dataset": "mnist-5k"}', '{"dataset": "mnist-5k", "contents": [1]}'):
         (book.pages / ".papermill_chapters.json").write_text(damaged)
         (book.pages / "book" / "word.html").write_text("cut")
         assert book.build()[0] == 0 and "the word is first" in book.page("book/word")
 
 
-@pytest.mark.parametrize("name", ["labcode/claims.toml", "results/mnist-5k.json"])
+@pytest.mark.parametrize("name", ["labcode/claims.toml", "results/mnist-5k.json", "results/mnist.json"])
 def test_claims_or_records_that_were_edited_are_one_message_before_any_kernel_starts(tmp_path, name):
     checkout = tmp_path / "checkout"
     for folder in ("labcode", "results"):

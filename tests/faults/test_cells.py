@@ -96,7 +96,8 @@ def test_timeout_does_not_count_waiting(tmp_path):
     assert book.kept("b_slow", ".failed.ipynb").exists()
 
 
-def test_interrupt(tmp_path):
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt(tmp_path, sign):
     quick, long = (
         ["# Quick", "seed = 0", "import helper\nhelper.word"],
         ["# Long", "seed = 0", "steps = 1", "while steps: steps -= 1"],
@@ -111,7 +112,7 @@ def test_interrupt(tmp_path):
             log += (line := build.stdout.readline())
             assert line, "the build ended by itself"
         kernels = psutil.Process(build.pid).children(recursive=True)
-        build.send_signal(signal.SIGINT)
+        build.send_signal(sign)
         _, errors = build.communicate(timeout=20)
     assert build.returncode != 0 and "nterrupted" in errors and "Traceback" not in errors
     assert not [*tmp_path.rglob("*.writing"), *tmp_path.glob("_build/executing")]

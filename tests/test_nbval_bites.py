@@ -31,7 +31,7 @@ PAIRS = {  # stored output, new output, whether they count as the same
 def run_pytest(folder, **environment):
     """Run a folder as the project runs its tests; return what passed, {file: {test: passed}}, and the log."""
     command = [sys.executable, "-P", "-m", "pytest", "-c", "pyproject.toml", "-n0", "-rA", "--color=no", str(folder)]
-    environment = {**os.environ, **environment, "PYTHONUTF8": "1"}
+    environment = {**os.environ, **environment, "PYTHONUTF8": "1", "PYTEST_ADDOPTS": ""}  # --shuffle is not known there
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=240)
     outcomes = {}
     for outcome, file, name in re.findall(r"^(PASSED|FAILED) (\S+?)::(Cell \d+|\S+)", result.stdout, re.M):

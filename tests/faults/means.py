@@ -10,6 +10,13 @@ import pytest
 # Root passes every check of permission; without its capabilities it is any other user, who owns what it made.
 UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
 PATIENCE = 200  # seconds until a process that should have ended counts as hanging
+HOLD = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""  # holds the lock whose file is named, until its input ends
 
 
 def command(code, *arguments):

@@ -40,13 +40,6 @@ CLEARS = [
     "for _ in range(30): clear_output(wait=True); print(5_000 * 'x')\nclear_output(); print('the', 'last of cell 1')",
     "for _ in range(30): print(8_000 * 'x')\nclear_output(wait=True); print('the', 'last of cell 2')",
 ]
-HOLD = """
-import sys
-from filelock import FileLock
-with FileLock(sys.argv[1]):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
 
 
 def processes_of(book):
@@ -187,7 +180,7 @@ def test_pages_follow_their_sources_whatever_times_their_files_have(book):
 
 def test_a_build_waits_for_another_one(book):
     lock = book.root / "_build" / "building.lock"
-    with subprocess.Popen(means.command(HOLD, lock), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with subprocess.Popen(means.command(means.HOLD, lock), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         with book.start("-u") as build:
             assert any("waiting for another build in" in line for line in build.stdout)

@@ -134,19 +134,10 @@ def test_eight_processes_that_want_the_same_runs_make_each_once():
     assert len(entries()) == 3
 
 
-STOPPED = """
-import sys
-from filelock import FileLock
-with FileLock(sys.argv[1]):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
 def test_a_process_that_holds_a_run_and_never_goes_on_is_not_waited_for_for_ever(cache, monkeypatch):
     lock = folder(0).with_suffix(".lock")
     shutil.rmtree(folder(0))
-    with subprocess.Popen(means.command(STOPPED, lock), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(means.command(means.HOLD, lock), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGSTOP)
         monkeypatch.setattr(store, "WAIT_SECONDS", 0.5)

@@ -1,5 +1,6 @@
-"""papermill's engine, but for what a cell prints: of more than ``LIMIT`` characters it keeps the first part."""
+"""papermill's engine, but for what a cell says: of more than ``LIMIT`` characters it keeps the first part."""
 
+import binascii
 from collections import Counter
 
 from nbformat.v4 import new_output
@@ -11,7 +12,10 @@ LIMIT = 100_000  # characters, some 30 screens
 
 
 class BoundedClient(PapermillNotebookClient):
-    """Keeps the first ``LIMIT`` characters that a cell prints, and then says how many it leaves out, at least."""
+    """Keeps the first ``LIMIT`` characters that a cell prints, or of a text that it shows or fails with.
+
+    Then it says how many it leaves out, of prints at least.
+    """
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
@@ -23,6 +27,7 @@ class BoundedClient(PapermillNotebookClient):
         if self.clear_before_next_output:
             self.forget(cell_index)
         if msg["msg_type"] != "stream":
+            bound(msg["content"])
             return super().output(outs, msg, display_id, cell_index)
         room, text = max(0, LIMIT - self.printed[cell_index]), msg["content"]["text"]
         self.printed[cell_index] += len(text)
@@ -46,6 +51,30 @@ class BoundedClient(PapermillNotebookClient):
         """Count anew: what was printed is no longer shown."""
         self.printed.pop(cell_index, None)
         self.notices.pop(cell_index, None)
+
+
+def bound(content):
+    """Shorten the texts of an output that is no print.
+
+    Raises:
+        ValueError: its image is none, which MyST-NB would find only after the chapter counts as done.
+    """
+    if "traceback" in content:
+        content["evalue"], content["traceback"] = shortened(content["evalue"]), [*map(shortened, content["traceback"])]
+    data = content.get("data", {})
+    if "text/plain" in data:
+        data["text/plain"] = shortened(data["text/plain"])
+    for kind in ("image/png", "image/jpeg"):
+        try:
+            binascii.a2b_base64(data.get(kind, ""))
+        except ValueError as error:
+            raise ValueError(f"the cell shows {kind} that is no base64: {error}. Encode the image's bytes.") from error
+
+
+def shortened(text):
+    """The text, or its first ``LIMIT`` characters and how many were left out."""
+    rest = len(text) - LIMIT
+    return f"{text[:LIMIT]}\n[Left out here: {rest:,} characters more.]" if rest > 0 else text
 
 
 class Engine(NBClientEngine):

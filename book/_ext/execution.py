@@ -186,7 +186,10 @@ def finish(execution, future):
     if future.exception():
         LOGGER.info("[%s] failed after %.0f s", name, seconds)
         return execution.failure(future.exception())
-    if changed := execution.chapter.changed_since(execution.key, execution.dataset):
+    changed = execution.chapter.changed_since(execution.key, execution.dataset)
+    if not execution.chapter.path.exists():
+        changed.append("this notebook itself")
+    if changed:
         return (
             f"{os.path.relpath(execution.chapter.path)}: {', '.join(changed)} changed while it was executed, so that "
             "its outputs may be of either state. Build again; if one of its cells did that, have it write elsewhere."

@@ -65,7 +65,8 @@ def ours(handler):
         try:
             return handler(*arguments)
         except OSError as error:
-            message = f"{error}. Make room or give the permission, whichever is missing, and build again."
+            what_to_do = "Make room, give the permission, or remove what stands in its place, and build again."
+            message = f"{error}. {what_to_do}"
             raise ExtensionError(message) from error
 
     return handle
@@ -105,7 +106,7 @@ class Build:
         self.executing = folder / "executing"  # what belongs to executions in progress
         self.figures = folder / "jupyter_execute"  # MyST-NB's, for the images that it finds in outputs
         self.last_dataset = self.executed / "dataset"  # with which the last of them were executed
-        self.pages = Path(app.outdir) / ".papermill_chapters.json"  # what the pages were made from; if all are whole
+        self.pages = Path(app.outdir) / ".papermill_chapters.json"  # what the pages were made from, and what they are
         self.chapters, self.stale, self.dataset = {}, {}, None
         self.glue_faults = GlueFaults()
         logging.getLogger("sphinx").addHandler(self.glue_faults)
@@ -124,22 +125,32 @@ class Build:
         self.dataset = self.choose_dataset(os.environ.get("LABCODE_DATASET") or app.config.papermill_dataset)
         reasons = {docname: chapter.why_execute(self.dataset) for docname, chapter in self.chapters.items()}
         self.stale = {docname: reason for docname, reason in reasons.items() if reason}
-        if not (self.pages.exists() and self.figures_are_whole()):
-            # None yet, or the last build did not come to its end, or something is damaged.
+        before = self.last_contents()
+        if before is None:
             shutil.rmtree(self.figures, ignore_errors=True)  # MyST-NB does not write again what is there
             return sorted(env.found_docs)
-        try:
-            before = json.loads(self.pages.read_text("utf-8"))
-            same = before["dataset"] == self.dataset  # else the banner changes on every page
-            pages = dict(before["contents"]) if same else {}
-        except (ValueError, LookupError, TypeError, RecursionError):  # damaged
-            pages = {}
         contents = self.contents(env)
-        return sorted({*self.stale, *(name for name in contents if contents[name] != pages.get(name))})
+        return sorted({*self.stale, *(name for name in contents if contents[name] != before.get(name))})
 
-    def figures_are_whole(self):
-        """Whether the figures that MyST-NB has written hold what their names say: each is called by its SHA-256."""
-        return all(sha256(path.read_bytes()).hexdigest() == path.stem for path in self.figures.glob("*.png"))
+    def last_contents(self):
+        """What ``contents`` returned after the last build, of pages with another banner nothing.
+
+        None where there was no build, or it did not come to its end, or a file of its pages is not as it left it.
+        """
+        try:
+            note = json.loads(self.pages.read_text("utf-8"))
+            files = {name: sha256(self.pages.parent.joinpath(name).read_bytes()).hexdigest() for name in note["files"]}
+            if files != note["files"]:
+                return None
+            return dict(note["contents"]) if note["dataset"] == self.dataset else {}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return None
+
+    def files(self):
+        """Digests of the pages, their figures and MyST-NB's copies of these, a dict path from the pages: digest."""
+        folder = self.pages.parent
+        paths = sorted([*folder.rglob("*.html"), *folder.glob("_images/*"), *self.figures.glob("*.*")])
+        return {os.path.relpath(path, folder): sha256(path.read_bytes()).hexdigest() for path in paths}
 
     def find_chapters(self, app, env):
         """The book's chapters, a dict docname: Chapter; one error names all that cannot be used."""
@@ -246,7 +257,8 @@ class Build:
         """After a build that succeeded, note what its pages were made from; after any, let the next one begin."""
         try:
             if exception is None and self.dataset:
-                write(self.pages, json.dumps({"dataset": self.dataset, "contents": self.contents(app.env)}, indent=1))
+                note = {"dataset": self.dataset, "contents": self.contents(app.env), "files": self.files()}
+                write(self.pages, json.dumps(note, indent=1))
         finally:
             self.lock.release()
 

@@ -213,16 +213,34 @@ def test_a_kept_execution_that_is_damaged_is_made_anew(book, damage):
     assert "the word is first" in book.page("book/word") and "the answer is" not in book.page("book/word")
 
 
-def test_a_figure_that_is_damaged_is_written_anew(tmp_path):
+def test_a_page_or_a_figure_that_is_damaged_is_written_anew(tmp_path):
     cells = ["# Figure", "seed = 0", f'display({{"image/png": "{PIXEL}"}}, raw=True)']
     book = Book(tmp_path, {"figure": cells})
     assert book.build()[0] == 0
     folders = (tmp_path / "_build" / name for name in ("jupyter_execute", "html/_images"))
-    (figure,), (shown,) = (folder.glob("*.png") for folder in folders)
-    whole = shown.read_bytes()
-    figure.write_bytes(b"cut")
-    book.edit("figure", "# Figure", "# Figures")
-    assert book.build()[0] == 0 and figure.read_bytes() == shown.read_bytes() == whole
+    files = [*(next(folder.glob("*.png")) for folder in folders), book.pages / "book" / "figure.html"]
+
+    def contents():
+        return [re.sub(rb"\?v=\w+", b"", path.read_bytes()) for path in files]
+
+    whole = contents()
+    for path in files:
+        path.write_bytes(b"cut")
+        assert book.build()[0] == 0 and contents() == whole, path
+        path.unlink()
+        assert book.build()[0] == 0 and contents() == whole, path
+    _, log = book.build()
+    assert "0 added, 0 changed" in log
+
+
+def test_what_stands_in_the_place_of_a_kept_execution_is_one_message(book):
+    assert book.build()[0] == 0
+    book.kept("word").unlink()
+    book.kept("word").mkdir()
+    code, log = book.build()
+    assert code == 1 and "word.ipynb'. Make room, give the permission, or remove what stands in its place" in log
+    book.kept("word").rmdir()
+    assert book.build()[0] == 0
 
 
 def test_what_is_no_fault_of_a_build_is_told_as_python_tells_it(capsys):
@@ -232,7 +250,8 @@ def test_what_is_no_fault_of_a_build_is_told_as_python_tells_it(capsys):
 
 def test_a_note_of_the_pages_that_is_damaged_has_them_written_anew(book):
     assert book.build()[0] == 0
-    for damaged in ("", "[]", '{"dataset": "mnist-5k"}', '{"dataset": "mnist-5k", "contents": [1]}'):
+    no_contents = {"files": {}, "dataset": "mnist-5k", "contents": [1]}
+    for damaged in ("", "[]", '{"files": {}}', '{"files": [1]}', json.dumps(no_contents)):
         (book.pages / ".papermill_chapters.json").write_text(damaged)
         (book.pages / "book" / "word.html").write_text("cut")
         assert book.build()[0] == 0 and "the word is first" in book.page("book/word")

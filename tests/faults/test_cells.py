@@ -124,6 +124,13 @@ def test_interrupt(tmp_path, sign):
     assert "second" in book.page("book/a_quick"), "executed by the interrupted build, shown by the next"
 
 
+def test_a_cell_that_removes_its_notebook(tmp_path):
+    book = Book(tmp_path, {"removes": ["# Removes", "seed = 0", "import os\nos.remove('removes.ipynb')"]})
+    code, log = book.build()
+    assert code == 1 and "removes.ipynb: this notebook itself changed while it was executed" in log
+    assert "Sphinx" not in log.partition("chapters to execute failed")[2] and not book.kept("removes").exists()
+
+
 @pytest.mark.parametrize("target", ["helper.py", "changes.ipynb"])
 def test_a_cell_that_changes_a_source_is_an_error_and_not_a_stale_page(tmp_path, target):
     change = f"text = open({target!r}).read().replace('first', 'second')\nopen({target!r}, 'w').write(text)"
@@ -150,6 +157,26 @@ def test_a_cell_that_prints_a_hundred_megabytes(tmp_path):
     ]
     assert left_out[0] == 50_000_000 - bounded_output.LIMIT and 1_000_000 < left_out[1] <= left_out[0]
     assert len(book.page("book/prints")) < 400_000 and peak < 600e6
+
+
+def test_a_cell_that_shows_or_fails_with_a_long_text(tmp_path):
+    shows = "class Long:\n    def __repr__(self):\n        return 3_000_000 * 'x'\nLong()"
+    book = Book(tmp_path, {"long": ["# Long", "seed = 0", shows, "pass"]})
+    assert book.build()[0] == 0
+    left_out = f"[Left out here: {3_000_000 - bounded_output.LIMIT:,} characters more.]"
+    assert left_out in book.page("book/long") and len(book.page("book/long")) < 300_000
+    book.edit("long", "pass", "raise ValueError(3_000_000 * 'y')")
+    code, log = book.build()
+    assert code == 1 and "long.ipynb: code cell 3 of 3 failed" in log and "characters more.]" in log
+    assert len(log) < 3 * bounded_output.LIMIT and len(book.kept("long", ".failed.ipynb").read_text()) < 500_000
+
+
+def test_a_cell_that_shows_an_image_that_is_none(tmp_path):
+    shows = "from IPython.display import display\ndisplay({'image/png': 'cut'}, raw=True)"
+    book = Book(tmp_path, {"shows": ["# Shows", "seed = 0", shows, "pass"]})
+    code, log = book.build()
+    assert code == 1 and "shows.ipynb: code cell 2 of 3 failed" in log
+    assert "image/png that is no base64" in log and "Traceback" not in log and not book.kept("shows").exists()
 
 
 def test_value_that_cannot_be_pasted_fails_every_time(tmp_path):

@@ -5,7 +5,9 @@ import gzip
 import http.server
 import json
 import random
+import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -22,10 +24,14 @@ ENOUGH = 2  # seconds, in which a mirror of this machine has answered
 
 
 class Mirror:
-    """A mirror on this machine: ``faults`` says by file how it fails, ``requests`` which files were asked of it."""
+    """A mirror on this machine: ``faults`` says by file how it fails, ``requests`` which files were asked of it.
 
-    def __init__(self, contents, faults=None, every_file=None):
+    With the files of a certificate and its key it is one by https.
+    """
+
+    def __init__(self, contents, faults=None, every_file=None, certificate=None):
         self.contents, self.faults, self.every_file, self.requests = contents, faults or {}, every_file, []
+        self.certificate, self.sends_on_to = certificate, ""
         self.closing = threading.Event()
 
     def answer(self, handler):
@@ -41,8 +47,9 @@ class Mirror:
         }.get(fault, body)
         if fault == "a header that drips":
             return self.drip(handler, b"HTTP/1.0 200 OK\r\nX-Header: " + bytes(1_000))
-        handler.send_response({"not found": 404, "server error": 503, "endless redirects": 302}.get(fault, 200))
-        handler.send_header("Location", handler.path)
+        codes = {"not found": 404, "server error": 503, "endless redirects": 302, "a redirect": 302}
+        handler.send_response(codes.get(fault, 200))
+        handler.send_header("Location", self.sends_on_to + handler.path)
         if fault != "no length":
             handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
@@ -89,10 +96,14 @@ def serve(monkeypatch):
             server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
             server.daemon_threads, server.handle_error = True, lambda *_: None  # who was killed listens no more
             stack.enter_context(server)
+            if mirror.certificate:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(*mirror.certificate)
+                server.socket = context.wrap_socket(server.socket, server_side=True)
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
             stack.callback(server.shutdown)
             stack.callback(mirror.closing.set)
-            return f"http://127.0.0.1:{server.server_port}/mnist/"
+            return f"http{'s' if mirror.certificate else ''}://127.0.0.1:{server.server_port}/mnist/"
 
         yield lambda *mirrors: monkeypatch.setattr(data, "MIRRORS", tuple(map(address, mirrors)))
 
@@ -151,6 +162,38 @@ def test_where_all_mirrors_fail_one_error_says_so_and_nothing_is_kept(contents, 
     assert all(mirror in str(error.value) for mirror in data.MIRRORS)
     assert str(error.value).endswith("or use the data set mnist-5k")
     assert cached(cache) == set()
+
+
+@pytest.fixture
+def certificate(tmp_path, monkeypatch):
+    """The files of a certificate for this machine, which requests trusts, and of its key."""
+    openssl = shutil.which("openssl")
+    if not openssl:
+        pytest.skip("needs openssl")
+    files = tmp_path / "certificate", tmp_path / "key"
+    made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-out", files[0], "-keyout", files[1]]
+    subprocess.run(
+        [openssl, "req", *made, "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True,
+        capture_output=True,
+    )
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(files[0]))
+    return files
+
+
+@pytest.mark.parametrize("onward", ["https", "http"])
+def test_a_redirect_never_leads_out_of_https(contents, cache, serve, certificate, onward):
+    target = Mirror(contents, certificate=certificate if onward == "https" else None)
+    serve(target)
+    first = Mirror(contents, every_file="a redirect", certificate=certificate)
+    first.sends_on_to = data.MIRRORS[0].removesuffix("/mnist/")
+    serve(first)
+    if onward == "https":
+        assert_small_mnist(data.load("mnist"), contents)
+    else:
+        with pytest.raises(data.DataError, match="No connection adapters were found for 'http://"):
+            data.load("mnist")
+        assert target.requests == [] and cached(cache) == set()
 
 
 def test_all_files_and_mirrors_together_take_no_longer_than_the_limit(contents, cache, serve, monkeypatch):

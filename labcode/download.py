@@ -46,7 +46,7 @@ def _receive(url, largest, end):
     session = requests.Session()
     session.max_redirects = REDIRECTS
     if url.startswith("https:"):
-        del session.adapters["http://"]  # nor may a redirect lead out of https
+        session.adapters = {"https://": session.get_adapter(url)}  # nor may a redirect lead out of https
     with session, session.get(url, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
         response.raise_for_status()
         total, content = int(response.headers.get("Content-Length", 0)), bytearray()

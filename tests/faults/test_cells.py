@@ -96,7 +96,7 @@ def test_timeout_does_not_count_waiting(tmp_path):
     assert book.kept("b_slow", ".failed.ipynb").exists()
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
 def test_interrupt(tmp_path, sign):
     quick, long = (
         ["# Quick", "seed = 0", "import helper\nhelper.word"],

@@ -31,6 +31,7 @@ def alter(match):
     return match[1] + (b"A" if match[2] != b"A" else b"B")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("fault", FAULTS)
 def test_without_this_build_s_weights_there_is_a_message_and_no_answer(fault, browser, book, tmp_path):
     (tmp_path / "book").mkdir()

@@ -208,6 +208,7 @@ def test_what_fails_is_tried_twice_and_reported_and_the_rest_goes_on(monkeypatch
         assert f"fc, seed {seed}: DataError" in str(end.value) and "MNIST_DIR" in str(end.value)
 
 
+@pytest.mark.soak
 def test_a_study_goes_on_where_it_was_and_survives_a_dead_worker(trained, bad_training, tmp_path, monkeypatch):
     died = tmp_path / "died"
     bad_training(f"os.path.exists({str(died)!r}) or (open({str(died)!r}, 'w'), os.kill(os.getpid(), 9))")
@@ -323,6 +324,7 @@ def test_ctrl_c_while_the_workers_start_ends_all_processes(bad_training, process
     assert_ctrl_c_ends_it(process, 0)
 
 
+@pytest.mark.soak
 def test_without_room_for_the_results_a_study_ends_with_one_line_and_goes_on_where_it_was(
     bad_training, processes, trained, monkeypatch
 ):

@@ -136,7 +136,7 @@ class EpochClock(keras.callbacks.Callback):
 def ours(network, optimizer, images, labels, batch, precision="float32"):
     """A function that trains in the fast way."""
     weights = fast.initial_weights(network, 0)
-    train = fast.make_train(network, weights, optimizer(weights), fast.as_bytes(images), labels, precision)
+    train = fast.make_train(network, weights, optimizer, fast.as_bytes(images), labels, precision)
     order = in_order(images, batch)
     rates, corners = np.full(len(order), 0.001, np.float32), np.zeros((len(order), 2), np.int32)
     return lambda: train(order, rates, corners).numpy()

@@ -1,9 +1,10 @@
 """The same descent with less around it: how fast a network can be trained on this processor.
 
 What Keras ``fit`` and the GradientTape loop do for each batch is done less often, or on less: pixels that never reach
-the answer are cut off; bias and ReLU come after pooling, on a quarter of the values, with the same result;
-an optimizer's step is one operation for each array of weights; images stay bytes until their batch needs them; and all
-steps run in one TensorFlow function. The results are those of ``fit``, to rounding.
+the answer are cut off, and where all pixels do, those that are black in all images; bias and ReLU come after pooling,
+on a quarter of the values, with the same result; an optimizer's step is one operation for each array of weights; images
+stay bytes until their batch needs them; and all steps run in one TensorFlow function. The results are those of ``fit``,
+to rounding.
 """
 
 from pathlib import Path
@@ -24,11 +25,12 @@ def logits(network, weights, images, precision="float32", dropout=0.0):
     Args:
         network: a ``Network``.
         weights: variables or arrays of its ``shapes()``.
-        images: (n, side, side, 1) uint8, of which the square of side ``network.seen()`` is read.
+        images: (n, side, side, 1) uint8, of which the square of side ``network.seen()`` is read; for a fully connected
+            network also (n, inputs) uint8.
         precision, dropout: as ``Sprint`` has them.
     """
-    side = network.seen()
-    values = tf.cast(images[:, :side, :side], precision) * tf.cast(1 / 255, precision)
+    seen = images[:, : network.seen(), : network.seen()] if network.convolutions else images
+    values = tf.cast(seen, precision) * tf.cast(1 / 255, precision)
     *layers, last = zip(*[iter(tf.cast(each, precision) for each in weights)] * 2, strict=True)
     for index, ((kernel, bias), (_, _, pooled)) in enumerate(zip(layers[:-1], network.convolutions, strict=True)):
         values = tf.nn.conv2d(values, kernel, 1, "VALID")
@@ -92,13 +94,43 @@ def sgd(weights):
     return update
 
 
-def make_train(network, weights, update, images, labels, precision="float32", shift=0, dropout=0.0):
+class WithoutBlackPixels:
+    """The first kernel of a fully connected network, without the pixels that are black in all images.
+
+    Their weights get gradients of 0, by which no optimizer here changes them, so they can stay out of the training.
+
+    Args:
+        kernel: a variable, (pixels, hidden).
+        images: (n, height, width, 1) uint8.
+
+    Attributes:
+        images: (n, pixels that are left) uint8.
+        kernel: a variable of the rows for these.
+    """
+
+    def __init__(self, kernel, images):
+        pixels = images.reshape(len(images), -1)
+        self._lit = np.flatnonzero(pixels.any(axis=0))
+        self._whole, self.images = kernel, pixels[:, self._lit]
+        self.kernel = tf.Variable(tf.gather(kernel, self._lit))
+
+    def begin(self):
+        """Take the rows of the whole kernel."""
+        self.kernel.assign(tf.gather(self._whole, self._lit))
+
+    def end(self):
+        """Put the rows back into the whole kernel."""
+        rows = self._lit[:, np.newaxis]
+        self._whole.assign(tf.tensor_scatter_nd_update(self._whole, rows, self.kernel))
+
+
+def make_train(network, weights, optimizer, images, labels, precision="float32", shift=0, dropout=0.0):
     """Compile the whole training into one TensorFlow function.
 
     Args:
         network: a ``Network``.
         weights: its variables.
-        update: what ``adam`` or ``sgd`` returned for ``network.trained(weights)``.
+        optimizer: ``adam`` or ``sgd``.
         images, labels: (n, SIDE, SIDE, 1) uint8 and (n,) int64; they stay in memory as tensors.
         precision, shift, dropout: as ``Sprint`` has them.
 
@@ -108,8 +140,11 @@ def make_train(network, weights, update, images, labels, precision="float32", sh
         its step, (steps,) float32.
     """
     side, frame = network.seen(), ((0, 0), (shift, shift), (shift, shift), (0, 0))
-    images, labels = np.pad(images, frame)[:, : side + 2 * shift, : side + 2 * shift], tf.constant(labels)
-    images = tf.constant(images)
+    images = np.pad(images, frame)[:, : side + 2 * shift, : side + 2 * shift]
+    fewer = None if network.convolutions or shift else WithoutBlackPixels(weights[0], images)
+    inner = [fewer.kernel, *weights[1:]] if fewer else weights
+    update = optimizer(network.trained(inner))
+    images, labels = tf.constant(fewer.images if fewer else images), tf.constant(labels)
 
     @tf.function(
         input_signature=[
@@ -119,6 +154,8 @@ def make_train(network, weights, update, images, labels, precision="float32", sh
         ]
     )
     def train(order, rates, corners):
+        if fewer:
+            fewer.begin()
         losses = tf.TensorArray(tf.float32, tf.size(rates))
         for step in tf.range(tf.size(rates)):
             batch = tf.gather(images, order[step])
@@ -126,10 +163,12 @@ def make_train(network, weights, update, images, labels, precision="float32", sh
                 top, left = corners[step, 0], corners[step, 1]
                 batch = tf.ensure_shape(batch[:, top : top + side, left : left + side], (None, side, side, 1))
             with tf.GradientTape() as tape:
-                answers = logits(network, weights, batch, precision, dropout)
+                answers = logits(network, inner, batch, precision, dropout)
                 loss = mean_loss(tf.gather(labels, order[step]), answers)
-            update(tape.gradient(loss, network.trained(weights)), rates[step])
+            update(tape.gradient(loss, network.trained(inner)), rates[step])
             losses = losses.write(step, loss)
+        if fewer:
+            fewer.end()
         return losses.stack()
 
     return train

@@ -112,8 +112,7 @@ def run(sprint, training_set, test_set, seed=0):
     begun, network = time.perf_counter(), sprint.network
     weights = fast.initial_weights(network, seed)
     chosen = {field: getattr(sprint, field) for field in ("precision", "shift", "dropout")}
-    update = fast.adam(network.trained(weights))
-    train = fast.make_train(network, weights, update, *training_set, **chosen)
+    train = fast.make_train(network, weights, fast.adam, *training_set, **chosen)
     predict = fast.make_predict(network, weights, sprint.precision, sprint.test_shift)
     train(np.zeros((0, sprint.batch_size), np.int64), np.zeros(0, np.float32), np.zeros((0, 2), np.int32))
     predict(test_set[0][:1])

@@ -6,7 +6,6 @@ building the report in the plain way on all of MNIST; ``LABCODE_DATASET=mnist-5k
 """
 
 import argparse
-import json
 import os
 import sys
 from importlib import metadata
@@ -15,7 +14,7 @@ import joblib
 from tqdm import tqdm
 
 from benchmarks import accuracy, builds, growth, parts, steps, timing
-from labcode import data, provenance, records, speed
+from labcode import data, provenance, speed
 
 STEPS = {"cnn": steps.cnn, "parts": parts.parts, "pieces": parts.pieces, "fc": steps.fc, "tape": steps.tape}
 FULL = {
@@ -79,8 +78,7 @@ def main():
     found = measure(QUICK if quick else FULL)
     print(speed.table(found).data, speed.first_calls(found), sep="\n\n")
     if not quick:
-        text = json.dumps(found, indent=1, ensure_ascii=False)
-        (records.RESULTS / "bench.json").write_text(text + "\n", "utf-8")
+        speed.record(found)
 
 
 if __name__ == "__main__":

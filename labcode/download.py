@@ -45,6 +45,7 @@ def _receive(url, largest, end):
     limit = end - time.monotonic()
     session = requests.Session()
     session.max_redirects = REDIRECTS
+    session.headers["Accept-Encoding"] = "identity"  # what is served is a gzip, and taken as it is
     if url.startswith("https:"):
         session.adapters = {"https://": session.get_adapter(url)}  # nor may a redirect lead out of https
     with session, session.get(url, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:

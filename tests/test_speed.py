@@ -1,7 +1,5 @@
 """What is said of recorded times follows from them."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -198,7 +196,7 @@ def test_plans_say_all_that_decides_a_training():
 
 def test_what_is_recorded_can_be_read_and_has_every_comparison():
     found = speed.recorded()
-    assert found == json.loads(speed.BENCH.read_text("utf-8")) and not found["quick"]
+    assert not found["quick"]
     assert found["made"].keys() >= {"date", "processor", "versions", "threads", "PyTorch"}
     assert {row.what for row in speed.rows(found)} >= {"FC, batch 64", "a further unchanged chapter"}
     targets = [each["target"] for each in found["sprints"] if each["precision"] == found["sprints"][0]["precision"]]

@@ -12,7 +12,7 @@ LIMIT = 100_000  # characters, some 30 screens
 
 
 class BoundedClient(PapermillNotebookClient):
-    """Keeps the first ``LIMIT`` characters that a cell prints, or of a text that it shows or fails with.
+    """Keeps the first ``LIMIT`` characters that a cell prints, of each text that it shows, and of its error.
 
     Then it says how many it leaves out, of prints at least.
     """
@@ -22,12 +22,17 @@ class BoundedClient(PapermillNotebookClient):
         self.printed = Counter()  # characters, by the cell's index
         self.notices = {}
 
+    def process_message(self, msg, cell, cell_index):
+        """Called by nbclient for each message of a kernel, also for one that changes an output."""
+        if msg["msg_type"] in ("display_data", "execute_result", "update_display_data", "error"):
+            bound(msg["content"])
+        return super().process_message(msg, cell, cell_index)
+
     def output(self, outs, msg, display_id, cell_index):
         """Called by nbclient for each output of a cell."""
         if self.clear_before_next_output:
             self.forget(cell_index)
         if msg["msg_type"] != "stream":
-            bound(msg["content"])
             return super().output(outs, msg, display_id, cell_index)
         room, text = max(0, LIMIT - self.printed[cell_index]), msg["content"]["text"]
         self.printed[cell_index] += len(text)
@@ -63,11 +68,11 @@ def bound(content):
         content["evalue"], content["traceback"] = shortened(content["evalue"]), [*map(shortened, content["traceback"])]
     data = content.get("data", {})
     if "text/plain" in data:
-        data["text/plain"] = shortened(data["text/plain"])
-    for kind in ("image/png", "image/jpeg"):
+        data["text/plain"] = shortened(str(data["text/plain"]))
+    for kind in data.keys() & {"image/png", "image/jpeg", "image/gif"}:
         try:
-            binascii.a2b_base64(data.get(kind, ""))
-        except ValueError as error:
+            binascii.a2b_base64(data[kind])
+        except (ValueError, TypeError) as error:
             raise ValueError(f"the cell shows {kind} that is no base64: {error}. Encode the image's bytes.") from error
 
 

@@ -31,8 +31,9 @@ class Execution:
     def __init__(self, chapter, folder, dataset):
         self.chapter, self.dataset, self.key = chapter, dataset, chapter.key(dataset)
         self.progress, self.publish = folder / "progress", folder / "published"
-        self.connection = folder / "kernel.json"
+        self.connection, self.scratch = folder / "kernel.json", folder / "scratch"
         self.publish.mkdir(parents=True)
+        self.scratch.mkdir()
         self.begun = self.loop = self.kernel = self.notebook = self.cell = self.stopped_because = None
         self.read = 0  # bytes of the progress file
         self.waiting_since = None  # where the progress file's last event lies, if that says `waiting`
@@ -74,11 +75,14 @@ class Execution:
         return notebook
 
     def environment(self):
-        """The kernel's environment. Its working folder is the notebook's, not that of the build."""
+        """The kernel's environment. Its working folder is the notebook's, not that of the build.
+
+        Its temporary files go with the execution's folder: a kernel is killed in the end, and TensorFlow leaves some.
+        """
         paths = {name: os.environ[name] for name in ("MNIST_DIR", "LABCODE_CACHE") if os.environ.get(name)}
         absolute = {name: os.path.abspath(path) for name, path in paths.items()}
-        ours = {"LABCODE_PROGRESS": str(self.progress), "LABCODE_PUBLISH": str(self.publish)}
-        return {**os.environ, **absolute, **ours}
+        ours = {"LABCODE_PROGRESS": self.progress, "LABCODE_PUBLISH": self.publish, "TMPDIR": self.scratch}
+        return {**os.environ, **absolute, **{name: str(path.absolute()) for name, path in ours.items()}}
 
     def published(self):
         """The files that the chapter has published, a dict name: content."""

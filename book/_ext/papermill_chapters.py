@@ -20,6 +20,7 @@ import re
 import shutil
 import signal
 import sys
+import threading
 from hashlib import sha256
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def setup(app):
     app.add_config_value("papermill_timeout", 900, "", [int, float])
     app.add_config_value("papermill_sources", [], "", [list])
     sys.excepthook = tell_once
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no kernel outlives the build
+    if threading.current_thread() is threading.main_thread():  # else Python does not let it
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no kernel outlives the build
     build = Build(app)
     app.connect("config-inited", leave_execution_to_us)
     app.connect("config-inited", ours(build.begin))
@@ -85,11 +87,12 @@ def leave_execution_to_us(app, config):
 
 def check_what_kernels_read(dataset):
     """Refuse faulty claims, records and images: one message here, and a traceback in each kernel."""
-    from labcode import claims, records  # here, for a build that executes nothing need not wait for them
+    from labcode import claims, records, speed  # here, for a build that executes nothing need not wait for them
 
     try:
         claims.load_claims()
         records.check()
+        speed.recorded()
         if not os.environ.get("MNIST_DIR"):  # those were verified when the data set was chosen
             data.verify(dataset)
     except (ValueError, records.RecordsError, data.DataError) as error:
@@ -126,8 +129,9 @@ class Build:
         reasons = {docname: chapter.why_execute(self.dataset) for docname, chapter in self.chapters.items()}
         self.stale = {docname: reason for docname, reason in reasons.items() if reason}
         before = self.last_contents()
-        if before is None:
-            shutil.rmtree(self.figures, ignore_errors=True)  # MyST-NB does not write again what is there
+        if before is None:  # what is there is not written again: figures by MyST-NB, the redirect by Jupyter Book
+            shutil.rmtree(self.figures, ignore_errors=True)
+            Path(app.outdir, "index.html").unlink(missing_ok=True)
             return sorted(env.found_docs)
         contents = self.contents(env)
         return sorted({*self.stale, *(name for name in contents if contents[name] != before.get(name))})
@@ -149,8 +153,19 @@ class Build:
     def files(self):
         """Digests of the pages, their figures and MyST-NB's copies of these, a dict path from the pages: digest."""
         folder = self.pages.parent
-        paths = sorted([*folder.rglob("*.html"), *folder.glob("_images/*"), *self.figures.glob("*.*")])
-        return {os.path.relpath(path, folder): sha256(path.read_bytes()).hexdigest() for path in paths}
+        paths = [path for path in (*folder.rglob("*.html"), *self.figure_files()) if path.is_file()]
+        return {os.path.relpath(path, folder): sha256(path.read_bytes()).hexdigest() for path in sorted(paths)}
+
+    def figure_files(self):
+        """The figures beside the pages, and MyST-NB's own."""
+        return [*self.pages.parent.glob("_images/*"), *self.figures.glob("*.*")]
+
+    def drop_figures(self, env):
+        """Remove the figures that no page shows any longer."""
+        shown = {name for _, name in env.images.values()}
+        for path in self.figure_files():
+            if path.is_file() and path.name not in shown:
+                path.unlink()
 
     def find_chapters(self, app, env):
         """The book's chapters, a dict docname: Chapter; one error names all that cannot be used."""
@@ -257,6 +272,7 @@ class Build:
         """After a build that succeeded, note what its pages were made from; after any, let the next one begin."""
         try:
             if exception is None and self.dataset:
+                self.drop_figures(app.env)
                 note = {"dataset": self.dataset, "contents": self.contents(app.env), "files": self.files()}
                 write(self.pages, json.dumps(note, indent=1))
         finally:

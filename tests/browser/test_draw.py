@@ -18,6 +18,8 @@ STROKES = {
     "dot drawn twice": [[[0.5, 0.5], [0.5, 0.5]]],
     "line from edge to edge": [[[0, 0.97], [1, 1]]],
     "heavy left, thin right": [[[0.1, y / 20] for y in range(20)], [[0.15, y / 20] for y in range(20)], [[0.9, 0.5]]],
+    "heavy right, thin left": [[[0.9, y / 20] for y in range(20)], [[0.85, y / 20] for y in range(20)], [[0.1, 0.5]]],
+    "heavy below, thin above": [[[x / 20, 0.9] for x in range(20)], [[x / 20, 0.85] for x in range(20)], [[0.5, 0.1]]],
     "scribble": np.random.default_rng(0).random((4, 50, 2)).tolist(),
     "spiral": [[[0.5 + t / 200 * np.cos(t / 7), 0.5 + t / 200 * np.sin(t / 7)] for t in range(99)]],
 }

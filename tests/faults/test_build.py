@@ -24,6 +24,7 @@ from tiny_book import COMMAND, COUNT_RUNS, Book
 
 ROOT = Path(__file__).parents[2]
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
+OTHER_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGPgTOYEAADuAHYk2GM0AAAAAElFTkSuQmCC"
 WORD = ["# Word", 'name = "word"', f"{COUNT_RUNS}\nimport helper\nprint(f'the word is {{helper.word}}')"]
 WHOLE = [
     "# Whole",
@@ -218,7 +219,9 @@ def test_a_page_or_a_figure_that_is_damaged_is_written_anew(tmp_path):
     book = Book(tmp_path, {"figure": cells})
     assert book.build()[0] == 0
     folders = (tmp_path / "_build" / name for name in ("jupyter_execute", "html/_images"))
-    files = [*(next(folder.glob("*.png")) for folder in folders), book.pages / "book" / "figure.html"]
+    figures = [next(folder.glob("*.png")) for folder in folders]
+    files = [*figures, *(book.pages / name for name in ("index.html", "intro.html", "book/figure.html"))]
+    (tmp_path / "_build" / "jupyter_execute" / "v1.0").mkdir()  # as MyST-NB makes for a folder of this name
 
     def contents():
         return [re.sub(rb"\?v=\w+", b"", path.read_bytes()) for path in files]
@@ -231,6 +234,17 @@ def test_a_page_or_a_figure_that_is_damaged_is_written_anew(tmp_path):
         assert book.build()[0] == 0 and contents() == whole, path
     _, log = book.build()
     assert "0 added, 0 changed" in log
+    book.edit("figure", PIXEL, OTHER_PIXEL)
+    assert book.build()[0] == 0
+    for old in figures:
+        assert not old.exists() and len(list(old.parent.glob("*.png"))) == 1, "a figure that no page shows goes"
+
+
+def test_temporary_files_of_a_kernel_go_with_it(tmp_path):
+    book = Book(tmp_path, {"makes": ["# Makes", "seed = 0", "import tempfile\nprint(f'made:{tempfile.mkdtemp()}:')"]})
+    assert book.build()[0] == 0
+    made = Path(re.search("made:(/[^:<]*):", book.page("book/makes"))[1])
+    assert made.is_relative_to(tmp_path / "_build" / "executing") and not left_over(book)
 
 
 def test_what_stands_in_the_place_of_a_kept_execution_is_one_message(book):

@@ -161,22 +161,25 @@ def test_a_cell_that_prints_a_hundred_megabytes(tmp_path):
 
 def test_a_cell_that_shows_or_fails_with_a_long_text(tmp_path):
     shows = "class Long:\n    def __repr__(self):\n        return 3_000_000 * 'x'\nLong()"
-    book = Book(tmp_path, {"long": ["# Long", "seed = 0", shows, "pass"]})
+    updates = "from IPython.display import display\ndisplay('', display_id='it').update(3_000_000 * 'z')"
+    book = Book(tmp_path, {"long": ["# Long", "seed = 0", shows, updates, "pass"]})
     assert book.build()[0] == 0
     left_out = f"[Left out here: {3_000_000 - bounded_output.LIMIT:,} characters more.]"
-    assert left_out in book.page("book/long") and len(book.page("book/long")) < 300_000
+    assert left_out in book.page("book/long") and len(book.page("book/long")) < 400_000
+    assert len(re.findall(r"characters more\.\]", book.page("book/long"))) == 2
     book.edit("long", "pass", "raise ValueError(3_000_000 * 'y')")
     code, log = book.build()
-    assert code == 1 and "long.ipynb: code cell 3 of 3 failed" in log and "characters more.]" in log
+    assert code == 1 and "long.ipynb: code cell 4 of 4 failed" in log and "characters more.]" in log
     assert len(log) < 3 * bounded_output.LIMIT and len(book.kept("long", ".failed.ipynb").read_text()) < 500_000
 
 
-def test_a_cell_that_shows_an_image_that_is_none(tmp_path):
-    shows = "from IPython.display import display\ndisplay({'image/png': 'cut'}, raw=True)"
+@pytest.mark.parametrize(("kind", "content"), [("png", "'cut'"), ("gif", "'cut'"), ("jpeg", "5")])
+def test_a_cell_that_shows_an_image_that_is_none(tmp_path, kind, content):
+    shows = f"from IPython.display import display\ndisplay({{'image/{kind}': {content}}}, raw=True)"
     book = Book(tmp_path, {"shows": ["# Shows", "seed = 0", shows, "pass"]})
     code, log = book.build()
     assert code == 1 and "shows.ipynb: code cell 2 of 3 failed" in log
-    assert "image/png that is no base64" in log and "Traceback" not in log and not book.kept("shows").exists()
+    assert f"image/{kind} that is no base64" in log and "Traceback" not in log and not book.kept("shows").exists()
 
 
 def test_value_that_cannot_be_pasted_fails_every_time(tmp_path):

@@ -181,10 +181,15 @@ def test_a_command_on_edited_records_ends_with_one_message_and_leaves_them_alone
     assert recorded.read_text() == edited
 
 
-def test_recorded_times_that_were_cut_are_refused(tmp_path, monkeypatch):
+def test_recorded_times_that_were_cut_or_edited_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(speed, "BENCH", tmp_path / "bench.json")
-    for content in (None, "{"):
-        if content:
+    speed.record({"steps": {7: 1.5}})
+    whole = speed.BENCH.read_text("utf-8")
+    assert speed.recorded() == {"steps": {"7": 1.5}}
+    for content in (None, "{", "[]", "{}", 100_000 * "[", whole.replace("1.5", "2.5"), whole.replace("steps", "step")):
+        speed.BENCH.unlink()
+        if content is not None:
             speed.BENCH.write_text(content)
         with pytest.raises(ValueError, match="bench.json: expected recorded measurements, found .*; restore it"):
             speed.recorded()
+        speed.BENCH.touch()

@@ -45,12 +45,17 @@ class Mirror:
             "a bomb": gzip.compress(self.contents[name] + bytes(10_000_000)),
             "too much": body + bytes(1_000_000),
         }.get(fault, body)
+        if fault == "slow":
+            self.closing.wait(1.5 * SHORT)
         if fault == "a header that drips":
             return self.drip(handler, b"HTTP/1.0 200 OK\r\nX-Header: " + bytes(1_000))
         codes = {"not found": 404, "server error": 503, "endless redirects": 302, "a redirect": 302}
         handler.send_response(codes.get(fault, 200))
         handler.send_header("Location", self.sends_on_to + handler.path)
-        if fault != "no length":
+        if fault == "compresses where it may" and "gzip" in handler.headers.get("Accept-Encoding", ""):
+            handler.send_header("Content-Encoding", "gzip")
+            body = gzip.compress(body)
+        if fault not in ("no length", "whole without its length"):
             handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         if fault == "a body that drips":
@@ -164,6 +169,14 @@ def test_where_all_mirrors_fail_one_error_says_so_and_nothing_is_kept(contents, 
     assert cached(cache) == set()
 
 
+@pytest.mark.parametrize("habit", ["compresses where it may", "whole without its length"])
+def test_what_a_mirror_may_do_is_no_fault(contents, cache, serve, habit):
+    first, second = Mirror(contents, every_file=habit), Mirror(contents)
+    serve(first, second)
+    assert_small_mnist(data.load("mnist"), contents)
+    assert sorted(first.requests) == sorted(data.FILES) and second.requests == []
+
+
 @pytest.fixture
 def certificate(tmp_path, monkeypatch):
     """The files of a certificate for this machine, which requests trusts, and of its key."""
@@ -204,6 +217,14 @@ def test_all_files_and_mirrors_together_take_no_longer_than_the_limit(contents, 
         data.load("mnist")
     assert time.monotonic() - begun < 10 * SHORT, "the limit, and what a busy machine adds; not that of each mirror"
     assert cached(cache) == set()
+
+
+def test_the_limit_is_that_of_all_files_together(contents, cache, serve, monkeypatch):
+    monkeypatch.setattr(data, "DOWNLOAD_SECONDS", 4 * SHORT)
+    serve(Mirror(contents, every_file="slow"))
+    with pytest.raises(data.DataError, match="from one of 1 mirrors, found .*not whole after"):
+        data.load("mnist")
+    assert IMAGES_FILE in cached(cache) and len(cached(cache)) < len(data.FILES)
 
 
 def test_a_body_that_stops_is_given_up_before_the_time_is(contents, serve, monkeypatch):

@@ -57,7 +57,8 @@ def assert_no_growth(measured, allowed):
 @pytest.mark.soak
 def test_fifty_rebuilds_with_a_random_edit_each_grow_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("LABCODE_CACHE_GB", "0.001")  # two Runs: the store is soon at its limit
-    plain = ["# Plain", 'name = "plain"', f"{COUNT_RUNS}\nimport helper", "edited = 0"]
+    draws = "import matplotlib.pyplot as plt\nplt.figure().text(0, 0.5, edited);"
+    plain = ["# Plain", 'name = "plain"', f"{COUNT_RUNS}\nimport helper", "edited = 0", draws]
     trains = ["# Trains", 'name = "trains"\nseed = 0', f"{COUNT_RUNS}\nimport helper", TRAINS]
     book = Book(tmp_path / "book", {"plain": plain, "trains": trains})
     chance, measured, edits = random.Random(0), [], []

@@ -21,7 +21,8 @@ MODULES = {
 }
 BUILTINS = {"eval", "exec", "compile", "__import__"}
 CALLS = {  # ends of functions' names
-    *("os.system", "os.popen", "getoutput", "getstatusoutput", "create_subprocess_shell"),
+    *("os.system", "os.popen", "getoutput", "getstatusoutput", "create_subprocess_shell", "get_ipython().system"),
+    *("import_module", "numpy.load", "_create_unverified_context"),
     *("load_model", "model_from_json", "load_weights", "TFSMLayer", "saved_model.load", "torch.load", "joblib.load"),
     *("extractall", "extract", "unpack_archive", "read_pickle", "enable_unsafe_deserialization"),
     *("yaml.load", "yaml.unsafe_load", "yaml.full_load"),
@@ -44,13 +45,16 @@ def faults(source):
             found += [name for name in names if any(name.endswith(f".{call}") for call in CALLS if "." in call)]
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
-            if name.removeprefix("builtins.") in BUILTINS or any(f".{name}".endswith(f".{call}") for call in CALLS):
+            if any(f".{name}".endswith(f".{call}") for call in CALLS - {"numpy.load"}):
                 found.append(name)
             keywords = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
             found += [f"{key}={value}" for key, value in keywords.items() if (key, value) in ARGUMENTS]
-            found += ["shell"] if any(k.arg == "shell" and k.arg not in keywords for k in node.keywords) else []
+            chosen = {k.arg for k in node.keywords} & {key for key, _ in ARGUMENTS}
+            found += [f"{key} of what is not seen here" for key in chosen - keywords.keys()]
             if name in ("np.load", "numpy.load") and keywords.get("allow_pickle", True):
                 found.append(f"{name} without allow_pickle=False")
+        name = ast.unparse(node).removeprefix("builtins.") if isinstance(node, ast.Name | ast.Attribute) else None
+        found += [name] if name in BUILTINS else []
     return found
 
 
@@ -79,6 +83,13 @@ def test_no_source_runs_what_it_is_given():
         "os.system(text)",
         "from os import system",
         "from yaml import load",
+        "from numpy import load",
+        "importlib.import_module(name)",
+        "run = eval",
+        "builtins.exec(text)",
+        "get_ipython().system(text)",
+        "requests.get(url, verify=flag)",
+        "ssl._create_unverified_context()",
         "subprocess.run(f'ls {text}', shell=True)",
         "subprocess.run(text, shell=flag)",
         "np.load(path)",

@@ -92,8 +92,8 @@ def tape(steps):
 
 
 def some_digits(count):
-    """So many training images and labels, of mnist-5k, again and again."""
-    dataset = data.load("mnist-5k")
+    """So many training images and labels of all of MNIST; where that is not at hand of mnist-5k, again and again."""
+    dataset = data.load("mnist" if data.at_hand("mnist") else "mnist-5k")
     chosen = np.arange(count) % len(dataset.train_images)
     return dataset.train_images[chosen], dataset.train_labels[chosen]
 

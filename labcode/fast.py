@@ -1,10 +1,10 @@
 """The same descent with less around it: how fast a network can be trained on this processor.
 
 What Keras ``fit`` and the GradientTape loop do for each batch is done less often, or on less: pixels that never reach
-the answer are cut off, and where all pixels do, those that are black in all images; bias and ReLU come after pooling,
-on a quarter of the values, with the same result; an optimizer's step is one operation for each array of weights; images
-stay bytes until their batch needs them; and all steps run in one TensorFlow function. The results are those of ``fit``,
-to rounding.
+the answer are cut off, for a fully connected network those that are black in all images; bias and ReLU come after
+pooling, on a quarter of the values, with the same result; an optimizer's step is one operation for each array of
+weights; images stay bytes until their batch needs them; and all steps run in one TensorFlow function. Each step gives
+what one of ``fit`` does, to rounding, which many steps enlarge.
 """
 
 from pathlib import Path
@@ -98,6 +98,7 @@ class WithoutBlackPixels:
     """The first kernel of a fully connected network, without the pixels that are black in all images.
 
     Their weights get gradients of 0, by which no optimizer here changes them, so they can stay out of the training.
+    One pixel stays in any case.
 
     Args:
         kernel: a variable, (pixels, hidden).
@@ -110,7 +111,7 @@ class WithoutBlackPixels:
 
     def __init__(self, kernel, images):
         pixels = images.reshape(len(images), -1)
-        self._lit = np.flatnonzero(pixels.any(axis=0))
+        self._lit = np.flatnonzero(pixels.any(axis=0)) if pixels.any() else np.array([0])
         self._whole, self.images = kernel, pixels[:, self._lit]
         self.kernel = tf.Variable(tf.gather(kernel, self._lit))
 

@@ -57,9 +57,11 @@ class Row:
 
 def record(found):
     """Keep the measurements of ``python -m benchmarks``, a dict for JSON, with a digest of them."""
-    found = json.loads(json.dumps(found))
+    found = json.loads(json.dumps(found, allow_nan=False))
     text = json.dumps(found | {"sha256": _digest(found)}, indent=1, ensure_ascii=False)
-    BENCH.write_text(text + "\n", "utf-8")
+    scratch = BENCH.with_name(f"{BENCH.name}.writing")
+    scratch.write_text(text + "\n", "utf-8")
+    scratch.replace(BENCH)
 
 
 def recorded():
@@ -268,7 +270,7 @@ def _sprints(found):
         times = np.median(seconds / least)
         measured = (
             f"{100 * mean:.2f} % on average of {len(seconds)} seeds, in {middle:.1f} s "
-            f"({seconds.min():.1f} to {seconds.max():.1f}), {times:.1f} times the least, "
+            f"({seconds.min():.1f} to {seconds.max():.1f}), {times:.2f} times the least, "
             f"after {np.median(sprint['preparing']):.1f} s of preparation"
         )
         reach = f"below {limit} s" + (f" and {most} times the least" if most < np.inf else "")

@@ -106,6 +106,31 @@ def test_steps_of_the_cnn_on_cut_images_are_those_of_keras_fit(dataset, train_se
     assert largest_difference(model.get_weights(), trained) < 1e-4 < largest_difference(begun[::2], trained[::2])
 
 
+@pytest.mark.parametrize("optimizer", [fast.sgd, fast.adam])
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.5}, {"precision": "bfloat16"}])
+def test_pixels_that_are_black_in_all_images_change_nothing_and_stay_out(train_set, optimizer, options):
+    images, labels = train_set[0][: 3 * BATCH], train_set[1][: 3 * BATCH]
+    with_a_white_one = np.concatenate([images, np.full((1, SIDE, SIDE, 1), 255, np.uint8)]), np.append(labels, 0)
+    black, trained = ~images.any(axis=0).ravel(), []
+    assert 0 < black.sum() < black.size
+    for dataset in ((images, labels), with_a_white_one):  # which no batch takes
+        weights = fast.initial_weights(FC, 0)
+        first = weights[0].numpy()
+        train = fast.make_train(FC, weights, optimizer, *dataset, **options)
+        for _ in range(2):
+            train(*straight(3, 0.01))
+        trained.append([each.numpy() for each in weights])
+        np.testing.assert_array_equal(trained[-1][0][black], first[black])
+        assert (trained[-1][0][~black] != first[~black]).any(axis=1).all()
+    assert largest_difference(*trained) < 1e-4
+
+
+def test_images_that_are_all_black_train_the_biases(train_set):
+    weights = fast.initial_weights(FC, 0)
+    fast.make_train(FC, weights, fast.sgd, np.zeros_like(train_set[0]), train_set[1])(*straight(1, 0.1))
+    assert weights[3].numpy().any()
+
+
 @pytest.mark.parametrize("change", [{"precision": "bfloat16"}, {"dropout": 0.5}])
 def test_a_training_heeds_precision_and_dropout(change, train_set):
     losses = []

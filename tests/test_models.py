@@ -1,5 +1,7 @@
 """The networks are the report's: layer by layer, activation by activation, number by number."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -84,3 +86,7 @@ def test_a_network_is_named_alike_however_often_it_is_built(built, name):
     again = models.BUILDERS[name]()
     assert again.name == built[name].name == name
     assert [weight.path for weight in again.weights] == [weight.path for weight in built[name].weights]
+
+
+def test_the_garbage_collector_is_on_and_passes_over_what_was_imported():
+    assert gc.isenabled() and gc.get_freeze_count() > 100_000  # objects, of TensorFlow and Keras

@@ -52,7 +52,7 @@ def measurements(**changes):
         "quick": False,
         "steps": steps,
         "sprints": [sprint],
-        "imports": of_seconds(**{"nothing": [0.02], "import labcode": [0.03]}),
+        "imports": of_seconds(**{"nothing": [0.02, 0.03], "import labcode": [0.03, 0.05]}),
         "builds": {
             "dataset": "mnist",
             "ways": of_seconds(**{"ours": [50.0], "the plain way": [300.0], "nothing changed": [2.0, 1.8, 2.5]}),
@@ -104,7 +104,7 @@ def test_each_comparison_says_what_was_measured_and_whether_it_was_reached():
         "99.05 % on average of 10 seeds, in 3.2 s (3.0 to 3.5), 1.08 times the least, after 0.5 s of preparation",
         True,
     )
-    assert rows["`import labcode`", "Python alone"] == ("10 ms more", True)
+    assert rows["`import labcode`", "Python alone"] == ("15 ms more (10 to 20)", True)
     plainly = "executed the plain way"
     assert rows["the report on mnist, ours", plainly] == ("6.0 times (50.0 s, for 300 s)", True)
     assert rows["the report on mnist, nothing changed", plainly] == ("150.0 times (2.0 s, 1.8 to 2.5, for 300 s)", True)
@@ -189,9 +189,11 @@ def test_costs_name_all_that_was_measured():
 
 
 def test_plans_say_all_that_decides_a_training():
-    network = Network(((8, 5, True), (16, 3, False)), 32)
-    rows = speed.plans({"97 %": Sprint(network, 64, 1200, 0.01, shift=2, dropout=0.25)}).splitlines()
-    assert rows[2:] == ["| 97 % | 8 of 5 x 5, pooled; 16 of 3 x 3 | 32 | 64 | 1,200 | 0.01 | 2 px | 25% |"]
+    network = Network(((8, 5, True), (16, 3, False)), 32, whitened=True)
+    rows = speed.plans({"97 %": Sprint(network, 64, 1200, 0.01, 0.3, shift=2, dropout=0.25, test_shift=1)}).splitlines()
+    layers, numbers = "8 of 5 x 5, pooled, not trained; 16 of 3 x 3", "32 | 64 | 1,200 | 0.01 | 30% of them"
+    assert rows[2:] == [f"| 97 % | {layers} | {numbers} | 2 px | 25% | 9 |"]
+    assert len({row.count("|") for row in rows}) == 1
 
 
 def test_what_is_recorded_can_be_read_and_has_every_comparison():

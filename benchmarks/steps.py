@@ -92,7 +92,7 @@ def tape(steps):
 
 
 def some_digits(count):
-    """So many training images and labels of all of MNIST; where that is not at hand of mnist-5k, again and again."""
+    """So many of MNIST's first training images and labels; in tests, which may not have it, of mnist-5k's."""
     dataset = data.load("mnist" if data.at_hand("mnist") else "mnist-5k")
     chosen = np.arange(count) % len(dataset.train_images)
     return dataset.train_images[chosen], dataset.train_labels[chosen]

@@ -60,8 +60,11 @@ def record(found):
     found = json.loads(json.dumps(found, allow_nan=False))
     text = json.dumps(found | {"sha256": _digest(found)}, indent=1, ensure_ascii=False)
     scratch = BENCH.with_name(f"{BENCH.name}.writing")
-    scratch.write_text(text + "\n", "utf-8")
-    scratch.replace(BENCH)
+    try:
+        scratch.write_text(text + "\n", "utf-8")
+        scratch.replace(BENCH)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def recorded():
@@ -75,7 +78,7 @@ def recorded():
         if found.pop("sha256") != _digest(found):
             raise ValueError("another content than was measured")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        advice = "restore it from version control, or run make bench"
+        advice = "restore the file from version control"
         raise ValueError(f"{BENCH}: expected recorded measurements, found {error!r}; {advice}") from error
     return found
 
@@ -188,7 +191,7 @@ def plans(sprints):
     for target, plan in sprints.items():
         network = plan.network
         layers = [f"{count} of {size} x {size}{', pooled' * pooled}" for count, size, pooled in network.convolutions]
-        layers[0] += ", not trained" * network.whitened
+        layers[:1] = [f"{first}{', not trained' * network.whitened}" for first in layers[:1]]
         row = [target, "; ".join(layers), network.hidden, plan.batch_size, f"{plan.steps:,}", plan.learning_rate]
         positions = (2 * plan.test_shift + 1) ** 2
         row += [f"{plan.warm_up:.0%} of them", f"{plan.shift} px", f"{plan.dropout:.0%}", positions]

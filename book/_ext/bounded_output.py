@@ -12,7 +12,7 @@ LIMIT = 100_000  # characters, some 30 screens
 
 
 class BoundedClient(PapermillNotebookClient):
-    """Keeps the first ``LIMIT`` characters that a cell prints, of each text that it shows, and of its error.
+    """Keeps the first ``LIMIT`` characters that a cell prints, of each plain text that it shows, and of its error.
 
     Then it says how many it leaves out, of prints at least.
     """
@@ -62,18 +62,18 @@ def bound(content):
     """Shorten the texts of an output that is no print.
 
     Raises:
-        ValueError: its image is none, which MyST-NB would find only after the chapter counts as done.
+        ValueError: its image is no base64, which MyST-NB would find only after the chapter counts as done.
     """
     if "traceback" in content:
         content["evalue"], content["traceback"] = shortened(content["evalue"]), [*map(shortened, content["traceback"])]
     data = content.get("data", {})
     if "text/plain" in data:
         data["text/plain"] = shortened(str(data["text/plain"]))
-    for kind in data.keys() & {"image/png", "image/jpeg", "image/gif"}:
+    for kind in data.keys() & {"image/png", "image/jpeg", "image/gif", "application/pdf"}:
         try:
             binascii.a2b_base64(data[kind])
         except (ValueError, TypeError) as error:
-            raise ValueError(f"the cell shows {kind} that is no base64: {error}. Encode the image's bytes.") from error
+            raise ValueError(f"the cell shows {kind} that is no base64: {error}. Encode its bytes.") from error
 
 
 def shortened(text):

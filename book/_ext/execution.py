@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import tempfile
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from types import SimpleNamespace
@@ -31,15 +32,22 @@ class Execution:
     def __init__(self, chapter, folder, dataset):
         self.chapter, self.dataset, self.key = chapter, dataset, chapter.key(dataset)
         self.progress, self.publish = folder / "progress", folder / "published"
-        self.connection, self.scratch = folder / "kernel.json", folder / "scratch"
+        self.connection = folder / "kernel.json"
         self.publish.mkdir(parents=True)
-        self.scratch.mkdir()
         self.begun = self.loop = self.kernel = self.notebook = self.cell = self.stopped_because = None
         self.read = 0  # bytes of the progress file
         self.waiting_since = None  # where the progress file's last event lies, if that says `waiting`
 
     def run(self):
-        """Execute the chapter and return the executed notebook. Runs in a worker thread."""
+        """Execute the chapter and return the executed notebook. Runs in a worker thread.
+
+        The kernel's temporary files go with it: it is killed in the end, and TensorFlow leaves some.
+        """
+        with tempfile.TemporaryDirectory(prefix="labcode-", ignore_cleanup_errors=True) as scratch:
+            return self.run_in(scratch)
+
+    def run_in(self, scratch):
+        """Execute the chapter with a folder for temporary files."""
         import papermill
         from bounded_output import ENGINE
         from jupyter_client import AsyncKernelManager
@@ -51,7 +59,7 @@ class Execution:
         arguments = ["--HistoryManager.hist_file=:memory:", "--log-level=ERROR"]
         try:
             folder = self.chapter.path.parent
-            run_sync(self.kernel.start_kernel)(cwd=folder, env=self.environment(), extra_arguments=arguments)
+            run_sync(self.kernel.start_kernel)(cwd=folder, env=self.environment(scratch), extra_arguments=arguments)
             notebook = papermill.execute_notebook(
                 self.chapter.notebook,
                 None,
@@ -74,15 +82,12 @@ class Execution:
             raise RuntimeError("SystemExit: this cell ended the chapter, which papermill lets pass. Remove the exit.")
         return notebook
 
-    def environment(self):
-        """The kernel's environment. Its working folder is the notebook's, not that of the build.
-
-        Its temporary files go with the execution's folder: a kernel is killed in the end, and TensorFlow leaves some.
-        """
+    def environment(self, scratch):
+        """The kernel's environment. Its working folder is the notebook's, not that of the build."""
         paths = {name: os.environ[name] for name in ("MNIST_DIR", "LABCODE_CACHE") if os.environ.get(name)}
         absolute = {name: os.path.abspath(path) for name, path in paths.items()}
-        ours = {"LABCODE_PROGRESS": self.progress, "LABCODE_PUBLISH": self.publish, "TMPDIR": self.scratch}
-        return {**os.environ, **absolute, **{name: str(path.absolute()) for name, path in ours.items()}}
+        ours = {"LABCODE_PROGRESS": str(self.progress), "LABCODE_PUBLISH": str(self.publish), "TMPDIR": scratch}
+        return {**os.environ, **absolute, **ours}
 
     def published(self):
         """The files that the chapter has published, a dict name: content."""

@@ -46,7 +46,7 @@ class Mirror:
             "too much": body + bytes(1_000_000),
         }.get(fault, body)
         if fault == "slow":
-            self.closing.wait(1.5 * SHORT)
+            self.closing.wait(0.75 * ENOUGH)
         if fault == "a header that drips":
             return self.drip(handler, b"HTTP/1.0 200 OK\r\nX-Header: " + bytes(1_000))
         codes = {"not found": 404, "server error": 503, "endless redirects": 302, "a redirect": 302}
@@ -220,7 +220,7 @@ def test_all_files_and_mirrors_together_take_no_longer_than_the_limit(contents, 
 
 
 def test_the_limit_is_that_of_all_files_together(contents, cache, serve, monkeypatch):
-    monkeypatch.setattr(data, "DOWNLOAD_SECONDS", 4 * SHORT)
+    monkeypatch.setattr(data, "DOWNLOAD_SECONDS", 2 * ENOUGH)
     serve(Mirror(contents, every_file="slow"))
     with pytest.raises(data.DataError, match="from one of 1 mirrors, found .*not whole after"):
         data.load("mnist")

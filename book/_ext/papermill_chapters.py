@@ -163,7 +163,7 @@ class Build:
     def drop_what_is_not_shown(self, env):
         """Remove the pages that left the book, and the figures that none shows any longer."""
         for docname in self.gone:
-            self.pages.with_name(f"{docname}.html").unlink(missing_ok=True)
+            (self.pages.parent / f"{docname}.html").unlink(missing_ok=True)
         shown = {name for _, name in env.images.values()}
         for path in self.figure_files():
             if path.is_file() and path.name not in shown:

@@ -1,7 +1,7 @@
 """``python -m benchmarks.choose``: how the sprints' hyperparameters were chosen.
 
 Each candidate is trained on all training images but the last 10,000, with several seeds, and tested on those; the test
-set is not read. The first of each list is the one that was taken: the quickest that reaches its accuracy there.
+set is not read. The first of each list is the one that was taken, for its accuracy there and its time.
 """
 
 import dataclasses

@@ -112,6 +112,7 @@ THEIRS += ["copybutton", "mystnb.*", "sphinx-thebe", "sphinx-design.min", "repor
 def test_the_one_stylesheet_shows_a_page_as_all_of_the_theme_s_do(name, page, book):
     sheets = [next((book / "_static").glob(f"{sheet}.css")).as_uri() for sheet in THEIRS]
     page.goto(f"{book.as_uri()}/book/{name}.html")
+    page.wait_for_function("document.querySelector('svg[data-icon]') && !document.querySelector('i[class*=fa-]')")
     of_one = page.evaluate(STYLES)
     page.evaluate(WITH_THEIRS, sheets)
     assert len(of_one) > 200 and page.evaluate(STYLES) == of_one

@@ -17,6 +17,7 @@ speed           what was recorded of how fast everything is
 quiet           TensorFlow and Keras, imported without their log
 runs            what a training left, found again by what made it
 store           the folder that keeps Runs
+atomic          files that nobody ever sees half of
 progress        tells the build how far a training is
 evaluation      intervals, spreads, paired tests, confusion
 calibration     whether confidence is the probability of being right

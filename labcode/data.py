@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from labcode import idx
+from labcode import atomic, idx
 
 NAMES = ("mnist", "mnist-5k")
 MIRRORS = (
@@ -215,22 +215,13 @@ def _download(folder):
             mirrors, end = list(MIRRORS), time.monotonic() + DOWNLOAD_SECONDS
             for file in FILES:
                 if not (folder / file).is_file():
-                    _write_whole(folder / file, _from_a_mirror(file, mirrors, end))
+                    atomic.write(folder / file, _from_a_mirror(file, mirrors, end))
     except Timeout:
         held = f"found that another process has held it for {DOWNLOAD_SECONDS} seconds; wait for it, or end it"
         raise DataError(f"{folder / 'lock'}: expected to be held only while MNIST is downloaded, {held}") from None
     except OSError as error:
         found = f"found {error}; set LABCODE_CACHE to one"
         raise DataError(f"{folder}: expected a folder to keep MNIST in, {found}") from error
-
-
-def _write_whole(path, content):
-    scratch = path.with_name(f"{path.name}.writing")
-    try:
-        scratch.write_bytes(content)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _from_a_mirror(file, mirrors, end):

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from labcode import data, training
+from labcode import atomic, data, training
 
 RESULTS = Path(__file__).parent.parent / "results"
 TEST_IMAGES = {data.DIGESTS["mnist"]: 10_000, data.DIGESTS["mnist-5k"]: 1_000}
@@ -157,12 +157,7 @@ def add(entry, dataset_name):
             return
         entries.append(entry | {"digest": _digest(entry)})
         entries.sort(key=lambda each: (json.dumps(each["recipe"]), each["seed"]))
-        scratch = path.with_suffix(".json.writing")
-        try:
-            scratch.write_text("[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n", encoding="utf-8")
-            scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
+        atomic.write(path, ("[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n").encode())
 
 
 def _path(dataset_name):

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from IPython.display import Markdown
 
+from labcode import atomic
+
 BENCH = Path(__file__).parent.parent / "results" / "bench.json"
 RATES = ("ours", "matrix product")  # the ways that are compared by operations in a second
 SPRINT_NAMES = (("the report's CNN", "v"), ("a small CNN", "o"), ("three convolutions", "*"))  # and markers
@@ -59,12 +61,7 @@ def record(found):
     """Keep the measurements of ``python -m benchmarks``, a dict for JSON, with a digest of them."""
     found = json.loads(json.dumps(found, allow_nan=False))
     text = json.dumps(found | {"sha256": _digest(found)}, indent=1, ensure_ascii=False)
-    scratch = BENCH.with_name(f"{BENCH.name}.writing")
-    try:
-        scratch.write_text(text + "\n", "utf-8")
-        scratch.replace(BENCH)
-    finally:
-        scratch.unlink(missing_ok=True)
+    atomic.write(BENCH, f"{text}\n".encode())
 
 
 def recorded():

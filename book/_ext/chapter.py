@@ -3,14 +3,13 @@
 import ast
 import hashlib
 import json
-import os
 import re
 from copy import deepcopy
 
 import nbformat
 from sphinx.errors import ExtensionError
 
-from labcode import data, provenance
+from labcode import atomic, data, provenance
 
 RECORD = "papermill_chapters"  # where an executed notebook's metadata has its key and provenance
 WORDS = {"mnist": "MNIST, 60,000 + 10,000 images", "mnist-5k": "mnist-5k, 4,000 + 1,000 of MNIST's digits"}
@@ -245,9 +244,4 @@ def write(path, text):
 def write_bytes(path, content):
     """Write a file so that nobody ever sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.writing")
-    try:
-        scratch.write_bytes(content)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    atomic.write(path, content)

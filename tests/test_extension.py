@@ -262,26 +262,24 @@ def make_mnist(folder, monkeypatch):
     return folder
 
 
-@pytest.mark.parametrize("fault", ["a folder without files", "an empty file", "one byte altered"])
-def test_wrong_mnist_dir_is_one_error_before_any_kernel_starts(tmp_path, monkeypatch, fault):
+def test_wrong_mnist_dir_is_one_error_before_any_kernel_starts(tmp_path, monkeypatch):
     book = Book(
         tmp_path, {"data": ["# Data", 'name = "data"\ndataset = "mnist"', COUNT_RUNS]}, papermill_dataset="auto"
     )
     del book.env["LABCODE_DATASET"]
-    folder = make_mnist(tmp_path / "mnist", monkeypatch)
-    assert book.build(MNIST_DIR=str(folder))[0] == 0 and book.runs() == ["data"]
+    whole = make_mnist(tmp_path / "mnist", monkeypatch)
+    assert book.build(MNIST_DIR=str(whole))[0] == 0 and book.runs() == ["data"]
 
-    file = folder / "t10k-labels-idx1-ubyte"
-    if fault == "one byte altered":
-        file.write_bytes(file.read_bytes()[:-1] + b"\5")
-    elif fault == "an empty file":
-        file.write_bytes(b"")
-    else:
-        folder, file = tmp_path, tmp_path / "train-images-idx3-ubyte"
+    wrong = {"without files": tmp_path / "book" / "train-images-idx3-ubyte"}
+    labels = (whole / "t10k-labels-idx1-ubyte").read_bytes()
+    for fault, content in {"an empty file": b"", "one byte altered": labels[:-1] + b"\5"}.items():
+        wrong[fault] = shutil.copytree(whole, tmp_path / fault) / "t10k-labels-idx1-ubyte"
+        wrong[fault].write_bytes(content)
     for attempt in ("nothing is stale", "a chapter is stale"):
-        code, log = book.build(MNIST_DIR=str(folder))
-        assert code == 1 and book.runs() == [], attempt
-        assert log.count(f"{file}: expected") == 1 and "chapters to execute failed" not in log, log
+        for file in wrong.values():
+            code, log = book.build(MNIST_DIR=str(file.parent))
+            assert code == 1 and book.runs() == [], (attempt, file)
+            assert log.count(f"{file}: expected") == 1 and "chapters to execute failed" not in log, log
         book.edit("data", COUNT_RUNS, f"{COUNT_RUNS} 1")
 
 

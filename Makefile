@@ -1,4 +1,5 @@
-# `make book` builds the report, `make test` checks it. What they need is first installed into .venv, once.
+# `make book` builds the report, `make test` checks it, `make browse` its pages. What they need is first installed into
+# .venv, once.
 PYTHON ?= python3
 # The environment comes first on the path, as where it is activated: kernels and tools are found there.
 IN_ENV = PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -10,6 +11,9 @@ book: install
 
 test: install
 	$(IN_ENV) ruff check && $(IN_ENV) pytest
+
+browse: install  # the built pages in an installed Chromium: what they show, say, weigh, and answer to a drawing
+	$(IN_ENV) pytest -m "browser and not soak" tests
 
 soak: install  # what takes too long for every day: faults by the thousand, and whether it lasts
 	$(IN_ENV) pytest -m soak -n 1 -rP tests
@@ -44,4 +48,4 @@ clean: install
 	.venv/bin/python -m pip install --require-hashes -r requirements.lock
 	touch $@
 
-.PHONY: install book test soak record pdf screenshots study bench clean
+.PHONY: install book test browse soak record pdf screenshots study bench clean

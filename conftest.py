@@ -7,6 +7,7 @@ import shutil
 import tempfile
 
 import joblib
+import pytest
 
 
 def pytest_configure(config):
@@ -35,9 +36,8 @@ def pytest_configure(config):
 FIRST = (
     *("03_overfitting", "06_custom_loop", "09_speed", "01_introduction", "02_fully_connected"),
     *("04_cnn", "05_predictions", "07_conclusion", "08_uncertainty", "10_draw", "index"),
-    *("test_confusion_matrix", "test_extension", "test_build", "test_cells", "test_draw", "test_axe"),
-    *("test_nbval_bites", "test_training", "test_drawing_page", "test_pages", "test_pdf", "test_downloads"),
-    *("test_study", "test_scoreboard"),
+    *("test_draw", "test_axe", "test_pdf", "test_extension", "test_build", "test_cells"),
+    *("test_nbval_bites", "test_training", "test_downloads", "test_study", "test_scoreboard"),
 )
 
 
@@ -47,8 +47,12 @@ def pytest_addoption(parser):
     parser.addoption("--shuffle", type=int, metavar="SEED", help=text)
 
 
+@pytest.hookimpl(tryfirst=True)  # before what a mark selects is selected
 def pytest_collection_modifyitems(config, items):
-    """Put the files in order, or in a random one; a file's tests stay together."""
+    """Mark what needs a browser. Put the files in order, or in a random one; a file's tests stay together."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):  # a notebook's cells have none
+            item.add_marker("browser")
     order = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
     seed = config.getoption("shuffle")

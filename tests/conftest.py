@@ -1,6 +1,6 @@
 """The built book in a real browser: the fixtures that the tests of the pages share.
 
-Where no Chromium is installed, these tests skip.
+What uses them is run by ``make browse``.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ def chromium():
     try:
         return installed.find()
     except SystemExit as nothing_found:
-        pytest.skip(str(nothing_found))
+        pytest.fail(str(nothing_found))
 
 
 @pytest.fixture(scope="session")

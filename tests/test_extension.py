@@ -13,6 +13,7 @@ from itertools import pairwise
 import nbformat
 import pytest
 import yaml
+from chapter import Chapter
 from tiny_book import COUNT_RUNS, EXTENSION, Book
 
 from labcode import data
@@ -132,39 +133,57 @@ def test_each_component_of_the_key_and_no_other_file_executes(tmp_path, monkeypa
     (parts / "deep" / "__pycache__").mkdir(parents=True)
     (parts / "deep" / "x.py").write_text("x = 1")
     assert book.build()[0] == 0 and book.runs() == ["one", "two"], "a source that is missing is no error"
+    keys = [keys_of(book, sources)]
 
-    def executed():
-        code, log = book.build()
-        assert code == 0, log
-        return book.runs(), set(re.findall(r"executed again, (.*) changed", log))
+    def changed():
+        """By chapter, the components of the key that have changed since the last call."""
+        keys.append(keys_of(book, sources))
+        before, now = keys[-2:]
+        different = {name: {part for part in now[name] if now[name][part] != before[name][part]} for name in now}
+        return {name: parts for name, parts in different.items() if parts}
 
-    assert executed() == ([], set())
+    assert changed() == {}
     for name in ("x.py~", "x.py.writing", ".x.py.swp", "__pycache__/x.cpython-311.pyc", "notes.md"):
         (parts / "deep" / name).write_text("of an editor, or made by Python")
     (tmp_path / "book" / "other.json").write_text("{}")
-    assert executed() == ([], set()), "no source"
+    assert changed() == {}, "no source"
 
     (parts / "deep" / "x.py").write_text("x = 2")
-    assert executed() == (["one", "two"], {"book/parts"})
+    assert changed() == {"one": {"book/parts"}, "two": {"book/parts"}}
     (parts / "new.toml").write_text("x = 1")
-    assert executed() == (["one", "two"], {"book/parts"})
+    assert changed() == {"one": {"book/parts"}, "two": {"book/parts"}}
     (parts / "new.toml").rename(parts / "renamed.toml")
-    assert executed() == (["one", "two"], {"book/parts"})
+    assert changed() == {"one": {"book/parts"}, "two": {"book/parts"}}
     (tmp_path / "book" / "records.json").write_text("{}")
-    assert executed() == (["one", "two"], {"book/records.json"})
+    assert changed() == {"one": {"book/records.json"}, "two": {"book/records.json"}}
 
     monkeypatch.setitem(data.DIGESTS, "mnist-5k", "of other data")
-    assert executed() == (["one"], {"data set"})
+    assert changed() == {"one": {"data set"}}
     (tmp_path / "site" / "tensorflow-99.dist-info").mkdir(parents=True)
     (tmp_path / "site" / "tensorflow-99.dist-info" / "METADATA").write_text("Name: tensorflow\nVersion: 99\n")
     monkeypatch.syspath_prepend(tmp_path / "site")
-    assert executed() == (["one", "two"], {"library versions"})
+    assert changed() == {"one": {"library versions"}, "two": {"library versions"}}
 
+    code, log = book.build()
+    assert code == 0 and book.runs() == ["one", "two"]
+    of_both = "book/parts, book/records.json, library versions changed"
+    assert f"one: executed again, data set, {of_both}" in log and f"two: executed again, {of_both}" in log
     book.edit("two", 'name = "two"', 'name = "two"; seed = 3')
-    assert executed() == (["two"], {"parameters cell"})
+    assert changed() == {"two": {"parameters cell"}}
     book.edit("two", "import helper", "import helper as helper")
-    assert executed() == (["two"], {"code cells"})
-    assert executed() == ([], set())
+    assert changed() == {"two": {"code cells"}}
+    _, log = book.build()
+    assert book.runs() == ["two"] and "two: executed again, code cells, parameters cell changed" in log
+    assert book.build()[0] == 0 and book.runs() == []
+
+
+def keys_of(book, sources):
+    """The present keys of a book's chapters, a dict name: key."""
+    folders = dict.fromkeys(sources, book.root)
+    chapters = {
+        name: Chapter(f"book/{name}", book.path(name), book.kept("").parent, folders) for name in ("one", "two")
+    }
+    return {name: chapter.key("mnist-5k") for name, chapter in chapters.items()}
 
 
 def test_at_most_one_kernel_per_core(tmp_path, monkeypatch):

@@ -54,7 +54,9 @@ class Execution:
         from jupyter_core.utils import ensure_event_loop, run_sync
 
         name, self.begun, self.loop = self.chapter.kernel_name, time.monotonic(), ensure_event_loop()
-        self.kernel = AsyncKernelManager(kernel_name=name, connection_file=str(self.connection))
+        # By files, not ports: between their choice and their use another process may take one.
+        sockets = {"transport": "ipc", "ip": os.path.join(scratch, "socket")}
+        self.kernel = AsyncKernelManager(kernel_name=name, connection_file=str(self.connection), **sockets)
         # Kernels that start at the same moment must not share IPython's history file.
         arguments = ["--HistoryManager.hist_file=:memory:", "--log-level=ERROR"]
         try:

@@ -265,6 +265,12 @@ def test_temporary_files_of_a_kernel_go_with_it(tmp_path):
     assert made.parent.name.startswith("labcode-") and not made.parent.exists() and not left_over(book)
 
 
+def test_a_kernel_takes_no_port_that_another_process_could_take_before_it(tmp_path):
+    ports = "import psutil\nprint(f'ports: {psutil.Process().net_connections(\"inet\")}')"
+    book = Book(tmp_path, {"looks": ["# Looks", "seed = 0", ports]})
+    assert book.build()[0] == 0 and "ports: []" in re.sub("<[^>]*>", "", book.page("book/looks"))
+
+
 def test_what_stands_in_the_place_of_a_kept_execution_is_one_message(book):
     assert book.build()[0] == 0
     book.kept("word").unlink()
@@ -280,7 +286,8 @@ def test_what_is_no_fault_of_a_build_is_told_as_python_tells_it(capsys):
     assert "ValueError: another fault" in capsys.readouterr().err
 
 
-def test_a_note_of_the_pages_that_is_damaged_has_them_written_anew(book):
+def test_a_note_of_the_pages_that_is_damaged_has_them_written_anew(tmp_path):
+    book = Book(tmp_path, {"word": WORD})
     assert book.build()[0] == 0
     no_contents = {"files": {}, "dataset": "mnist-5k", "contents": [1]}
     for damaged in ("", "[]", '{"files": {}}', '{"files": [1]}', json.dumps(no_contents)):

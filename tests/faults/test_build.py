@@ -4,6 +4,7 @@ What a chapter's cells can do is in ``test_cells.py``; what data cannot be used,
 """
 
 import contextlib
+import html
 import json
 import os
 import random
@@ -265,10 +266,13 @@ def test_temporary_files_of_a_kernel_go_with_it(tmp_path):
     assert made.parent.name.startswith("labcode-") and not made.parent.exists() and not left_over(book)
 
 
-def test_a_kernel_takes_no_port_that_another_process_could_take_before_it(tmp_path):
-    ports = "import psutil\nprint(f'ports: {psutil.Process().net_connections(\"inet\")}')"
-    book = Book(tmp_path, {"looks": ["# Looks", "seed = 0", ports]})
-    assert book.build()[0] == 0 and "ports: []" in re.sub("<[^>]*>", "", book.page("book/looks"))
+def test_a_kernel_answers_at_files_and_not_at_ports_that_another_process_could_take(tmp_path):
+    looks = "import os, tempfile\nprint(f'at: {sorted(os.listdir(tempfile.gettempdir()))}')"
+    book = Book(tmp_path, {"looks": ["# Looks", "seed = 0", looks]})
+    assert book.build()[0] == 0
+    assert f"at: {[f'socket-{n}' for n in range(1, 6)]}" in html.unescape(
+        re.sub("<[^>]*>", "", book.page("book/looks"))
+    )
 
 
 def test_what_stands_in_the_place_of_a_kept_execution_is_one_message(book):

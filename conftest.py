@@ -37,7 +37,8 @@ FIRST = (
     *("03_overfitting", "06_custom_loop", "09_speed", "01_introduction", "02_fully_connected"),
     *("04_cnn", "05_predictions", "07_conclusion", "08_uncertainty", "10_draw", "index"),
     *("test_draw", "test_axe", "test_pdf", "test_extension", "test_build", "test_cells"),
-    *("test_nbval_bites", "test_training", "test_downloads", "test_study", "test_scoreboard"),
+    *("test_nbval_bites", "test_training", "test_sprint", "test_measurements", "test_scoreboard", "test_downloads"),
+    *("test_study", "test_stored_runs", "test_fast", "test_backprop"),
 )
 
 

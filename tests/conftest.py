@@ -14,8 +14,6 @@ from pathlib import Path
 
 import browser as installed  # of book/_ext
 import pytest
-import yaml
-from chapter import Chapter, code_cells
 from filelock import FileLock
 from playwright.sync_api import sync_playwright
 
@@ -34,17 +32,12 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def book(chromium):
-    """The folder of the book's pages, built on mnist-5k: once for all workers, with the session's store of Runs.
-
-    Of a chapter that publishes nothing the page is made from the outputs stored in it, which nbval compares with those
-    of an execution, and another execution would show no more.
-    """
+    """The folder of the book's pages, built on mnist-5k: once for all workers, with the session's store of Runs."""
     folder = Path(os.environ["LABCODE_CACHE"], "book")
     pages, built = folder / "_build" / "html", folder / "built"
     folder.mkdir(exist_ok=True)
     with FileLock(folder / "lock"):
         if not built.exists():
-            keep_stored_outputs(folder / "_build" / "executed")
             command = Path(sys.executable).with_name("jupyter-book")
             result = subprocess.run(
                 [command, "build", ROOT, "--path-output", folder],
@@ -55,16 +48,6 @@ def book(chromium):
             assert result.returncode == 0, result.stdout + result.stderr
             built.touch()
     return pages
-
-
-def keep_stored_outputs(executed):
-    """Have a build take the outputs stored in the chapters for their executions, but where a chapter publishes."""
-    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["sphinx"]["config"]
-    sources = dict.fromkeys(config["papermill_sources"], ROOT)
-    for path in (ROOT / "book").glob("*.ipynb"):
-        chapter = Chapter(f"book/{path.stem}", path, executed, sources)
-        if not any("publish" in cell.source for cell in code_cells(chapter.notebook)):
-            chapter.keep(chapter.notebook, {}, chapter.key("mnist-5k"), "mnist-5k", seconds=0)
 
 
 @pytest.fixture(scope="session")

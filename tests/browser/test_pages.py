@@ -157,7 +157,7 @@ def unzipped(content):
 
 
 def test_the_themes_button_serves_the_executed_notebook(book):
-    name = "05_predictions"
+    name = "02_fully_connected"
     (link,) = (found for _, found in tags(book / "book" / f"{name}.html") if "source-button" in found.get("class", ""))
     (content,) = unzipped((book / "book" / link["href"]).read_bytes()).values()
     executed = nbformat.reads(content.decode(), as_version=4)

@@ -17,6 +17,7 @@ from sphinx.util import logging as sphinx_logging
 
 LOGGER = sphinx_logging.getLogger(__name__)
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+LONGEST_SOCKET = 100  # bytes of a name, which are 103 at most (macOS), the number at its end included
 TICK = 0.2  # seconds between two looks at the chapters in progress
 
 
@@ -54,9 +55,9 @@ class Execution:
         from jupyter_core.utils import ensure_event_loop, run_sync
 
         name, self.begun, self.loop = self.chapter.kernel_name, time.monotonic(), ensure_event_loop()
-        # By files, not ports: between their choice and their use another process may take one.
-        sockets = {"transport": "ipc", "ip": os.path.join(scratch, "socket")}
-        self.kernel = AsyncKernelManager(kernel_name=name, connection_file=str(self.connection), **sockets)
+        self.kernel = AsyncKernelManager(
+            kernel_name=name, connection_file=str(self.connection), transport="ipc", ip=sockets_in(scratch)
+        )
         # Kernels that start at the same moment must not share IPython's history file.
         arguments = ["--HistoryManager.hist_file=:memory:", "--log-level=ERROR"]
         try:
@@ -159,6 +160,23 @@ class Execution:
             f"the cell that papermill injects; a traceback's `In [n]` counts that too):\n{source}\n{reason}\n"
             f"The partly executed notebook is kept: {kept_path}"
         )
+
+
+def sockets_in(folder):
+    """The beginning of the names of a kernel's sockets: of ports another process may take one before the kernel does.
+
+    Raises:
+        OSError: the folder's name is too long.
+    """
+    path = os.path.join(folder, "socket")
+    if len(os.fsencode(path)) > LONGEST_SOCKET:
+        folder = os.path.dirname(folder)
+        expected = LONGEST_SOCKET - (len(os.fsencode(path)) - len(os.fsencode(folder)))
+        raise OSError(
+            f"the folder for temporary files, {folder}: expected a name of at most {expected} bytes, found "
+            f"{len(os.fsencode(folder))}; kernels have their sockets there. Set TMPDIR to another folder"
+        )
+    return path
 
 
 def execute_all(executions, timeout):

@@ -275,6 +275,15 @@ def test_a_kernel_answers_at_files_and_not_at_ports_that_another_process_could_t
     )
 
 
+def test_a_folder_for_temporary_files_whose_name_is_too_long_for_sockets_is_one_message(tmp_path):
+    book, folder = Book(tmp_path, {"word": WORD}), tmp_path / (100 * "x")
+    folder.mkdir()
+    book.env["TMPDIR"] = str(folder)
+    code, log = build_behind([], book)
+    assert code == 1 and "Set TMPDIR to another folder" in log and log.count(str(folder)) == 1
+    assert book.runs() == [] and not list(folder.iterdir()) and not left_over(book)
+
+
 def test_what_stands_in_the_place_of_a_kept_execution_is_one_message(book):
     assert book.build()[0] == 0
     book.kept("word").unlink()

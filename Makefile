@@ -13,7 +13,7 @@ test: install
 	$(IN_ENV) ruff check && $(IN_ENV) pytest
 
 browse: install  # the built pages in an installed Chromium: what they show, say, weigh, and answer to a drawing
-	$(IN_ENV) pytest -m "browser and not soak" tests
+	$(IN_ENV) pytest -m browser tests
 
 soak: install  # what takes too long for every day: faults by the thousand, and whether it lasts
 	$(IN_ENV) pytest -m soak -n 1 -rP tests

@@ -12,8 +12,10 @@ def write(path, content):
         OSError: there is no room, or no permission; the file is then as it was.
     """
     scratch = path.with_name(f"{path.name}.writing")
+    scratch.unlink(missing_ok=True)  # of a process that was killed; or a link, which would lead elsewhere
     try:
-        scratch.write_bytes(content)
+        with open(scratch, "xb") as file:
+            file.write(content)
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)

@@ -160,8 +160,10 @@ def tidy(store, limit):
 
     What a process holds, as the caller its own, stays.
     """
-    size = 0
-    for path in sorted(store.iterdir(), key=_last_used, reverse=True):
+    size, paths = 0, []
+    with contextlib.suppress(OSError):  # a folder that cannot be looked into
+        paths = sorted(store.iterdir(), key=_last_used, reverse=True)
+    for path in paths:
         left_behind = path.suffix in (".lock", ".writing")
         size += 0 if left_behind else _size(path)
         if left_behind or size > limit:

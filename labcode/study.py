@@ -243,6 +243,9 @@ def main():
     parser.add_argument("--jobs", type=_positive, help="trainings at once (default: 1; on a cluster, its workers)")
     parser.add_argument("--scheduler", help="of a Dask cluster, tcp://host:port (default: this machine's processes)")
     options = parser.parse_args()
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(sign) is signal.SIG_DFL:  # not where `nohup` has it ignored
+            signal.signal(sign, signal.default_int_handler)  # as Ctrl-C: no training outlives the study
     try:
         failures = run(options.recipes, options.dataset, options.seeds, options.jobs, options.scheduler)
     except KeyboardInterrupt as end:

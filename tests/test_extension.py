@@ -174,6 +174,11 @@ def test_each_component_of_the_key_and_no_other_file_executes(tmp_path, monkeypa
     assert changed() == {"two": {"code cells"}}
     _, log = book.build()
     assert book.runs() == ["two"] and "two: executed again, code cells, parameters cell changed" in log
+    assert changed() == {}
+    text = book.path("two").read_text()
+    book.path("two").write_text(text.replace('"name": "python3"', '"name": "another"'))
+    assert changed() == {"two": {"code cells"}}, "the kernel belongs to them"
+    book.path("two").write_text(text)
     assert book.build()[0] == 0 and book.runs() == []
 
 

@@ -161,7 +161,7 @@ def facts(seed=0):
 def test_facts_say_all_that_decides_a_run_and_are_json():
     assert json.loads(json.dumps(facts())) == facts() == facts()
     assert facts()["versions"].keys() == {"python", "tensorflow", "keras", "numpy"}
-    assert facts(seed=1) != facts()
+    assert facts(seed=1) != facts() and facts()["processor"] == runs.processor()
 
 
 @pytest.mark.parametrize("variable", ["TF_NUM_INTRAOP_THREADS", "ONEDNN_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS"])

@@ -12,9 +12,9 @@ LIMIT = 100_000  # characters, some 30 screens
 
 
 class BoundedClient(PapermillNotebookClient):
-    """Keeps the first ``LIMIT`` characters that a cell prints, of each plain text that it shows, and of its error.
+    """Keeps the first ``LIMIT`` characters that a cell prints, of each text that it shows, and of its error.
 
-    Then it says how many it leaves out, of prints at least.
+    Then it says how many it leaves out, of prints at least. What a cell shows after so many is left out, too.
     """
 
     def __init__(self, *args, **options):
@@ -32,19 +32,29 @@ class BoundedClient(PapermillNotebookClient):
         """Called by nbclient for each output of a cell."""
         if self.clear_before_next_output:
             self.forget(cell_index)
-        if msg["msg_type"] != "stream":
-            return super().output(outs, msg, display_id, cell_index)
-        room, text = max(0, LIMIT - self.printed[cell_index]), msg["content"]["text"]
-        self.printed[cell_index] += len(text)
-        msg["content"]["text"] = text[:room]
-        output = super().output(outs, msg, display_id, cell_index) if room else None
-        if len(text) > room:
-            if cell_index not in self.notices:
-                outs.append(new_output("stream", name="stdout"))
-                self.notices[cell_index] = outs[-1]
-            left_out = self.printed[cell_index] - LIMIT
-            self.notices[cell_index].text = f"\n[Left out here: at least {left_out:,} characters more.]\n"
+        room = max(0, LIMIT - self.printed[cell_index])
+        if msg["msg_type"] == "stream":
+            text = msg["content"]["text"]
+            self.printed[cell_index] += len(text)
+            msg["content"]["text"] = text[:room]
+            is_kept, is_cut = room > 0, len(text) > room
+        else:
+            texts = [len(text) for kind, text in msg["content"].get("data", {}).items() if kind.startswith("text/")]
+            self.printed[cell_index] += max(texts, default=0)
+            is_kept = room > 0 or not texts
+            is_cut = not is_kept
+        output = super().output(outs, msg, display_id, cell_index) if is_kept else None
+        if is_cut:
+            self.tell_what_is_left_out(outs, cell_index)
         return output
+
+    def tell_what_is_left_out(self, outs, cell_index):
+        """Put a notice behind the last output that is kept, or change it."""
+        if cell_index not in self.notices:
+            outs.append(new_output("stream", name="stdout"))
+            self.notices[cell_index] = outs[-1]
+        left_out = self.printed[cell_index] - LIMIT
+        self.notices[cell_index].text = f"\n[Left out here: at least {left_out:,} characters more.]\n"
 
     def clear_output(self, outs, msg, cell_index):
         """Called by nbclient where a cell clears its output: now, or before its next one."""
@@ -62,18 +72,28 @@ def bound(content):
     """Shorten the texts of an output that is no print.
 
     Raises:
-        ValueError: its image is no base64, which MyST-NB would find only after the chapter counts as done.
+        ValueError: its image is no base64, or a figure's name, caption or text is missing, which would be found only
+            after the chapter counts as done.
     """
     if "traceback" in content:
         content["evalue"], content["traceback"] = shortened(content["evalue"]), [*map(shortened, content["traceback"])]
     data = content.get("data", {})
+    for kind in [kind for kind in data if kind.startswith("text/")]:
+        data[kind] = text = str(data[kind])
+        if len(text) > LIMIT and kind != "text/plain":  # markup that is cut would be other markup
+            del data[kind]
+            data["text/plain"] = f"[Left out here: {kind} of {len(text):,} characters.]"
     if "text/plain" in data:
-        data["text/plain"] = shortened(str(data["text/plain"]))
+        data["text/plain"] = shortened(data["text/plain"])
     for kind in data.keys() & {"image/png", "image/jpeg", "image/gif", "application/pdf"}:
         try:
             binascii.a2b_base64(data[kind])
         except (ValueError, TypeError) as error:
             raise ValueError(f"the cell shows {kind} that is no base64: {error}. Encode its bytes.") from error
+    figure = content.get("metadata", {}).get("labcode", {})
+    wrong = [key for key in ("name", "caption", "alt") if not isinstance(figure.get(key), str)] if figure else []
+    if wrong:
+        raise ValueError(f"the cell shows a figure whose {', '.join(wrong)} is missing or no text. Use plots.show.")
 
 
 def shortened(text):

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import subprocess
 import tempfile
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -18,6 +19,7 @@ from sphinx.util import logging as sphinx_logging
 LOGGER = sphinx_logging.getLogger(__name__)
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 LONGEST_SOCKET = 100  # bytes of a name, which are 103 at most (macOS), the number at its end included
+GUARD = 'read _; kill -s KILL -- "-$0"; rm -rf -- "$1"'  # nothing is ever written for it to read, so it reads the end
 TICK = 0.2  # seconds between two looks at the chapters in progress
 
 
@@ -60,9 +62,11 @@ class Execution:
         )
         # Kernels that start at the same moment must not share IPython's history file.
         arguments = ["--HistoryManager.hist_file=:memory:", "--log-level=ERROR"]
+        guard = None
         try:
             folder = self.chapter.path.parent
             run_sync(self.kernel.start_kernel)(cwd=folder, env=self.environment(scratch), extra_arguments=arguments)
+            guard = start_guard(self.kernel.provisioner.pgid, scratch)
             notebook = papermill.execute_notebook(
                 self.chapter.notebook,
                 None,
@@ -81,6 +85,9 @@ class Execution:
             )
         finally:
             run_sync(self.kernel.shutdown_kernel)(now=True)
+            if guard:
+                guard.kill()
+                guard.communicate()
         if any(output.output_type == "error" for cell in code_cells(notebook) for output in cell.outputs):
             raise RuntimeError("SystemExit: this cell ended the chapter, which papermill lets pass. Remove the exit.")
         return notebook
@@ -162,6 +169,17 @@ class Execution:
         )
 
 
+def start_guard(group, folder):
+    """Start a process that outlives this one: when it ends, however, that ends the group and removes the folder.
+
+    A kernel ends by itself then, but not what its cells have started.
+    """
+    command = ["/bin/sh", "-c", GUARD, str(group), folder]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
 def sockets_in(folder):
     """The beginning of the names of a kernel's sockets: of ports another process may take one before the kernel does.
 
@@ -203,8 +221,9 @@ def execute_all(executions, timeout):
                     unfinished -= {future for future in unfinished if future.cancel()}
         except BaseException:  # Ctrl-C above all: no kernel may outlive the build
             pool.shutdown(wait=False, cancel_futures=True)
-            for execution in executions:
-                execution.stop("interrupted")
+            for future in futures:
+                if not future.done():
+                    futures[future].stop("interrupted")
             raise
     return failures
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -46,3 +47,12 @@ def little_room(folder, kilobytes):
 def small_files(kilobytes):
     """The prefix that lets a process write no file larger than that."""
     return ["prlimit", f"--fsize={1024 * kilobytes}"]
+
+
+def wait_until(condition):
+    """Wait until a function returns something true, and return that; at most as long as anything may take."""
+    for _ in range(PATIENCE * 10):
+        if value := condition():
+            return value
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")

@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -266,6 +267,23 @@ def test_temporary_files_of_a_kernel_go_with_it(tmp_path):
     assert made.parent.name.startswith("labcode-") and not made.parent.exists() and not left_over(book)
 
 
+def test_what_a_killed_build_was_executing_is_no_hindrance(tmp_path):
+    book = Book(tmp_path, {"word": WORD})
+    left = tmp_path / "_build" / "executing" / "book" / "word" / "published" / "left.bin"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"left")
+    code, log = book.build()
+    assert code == 0 and "the word is first" in book.page("book/word"), log
+    assert not list(book.pages.rglob("left.bin")) and not left_over(book)
+
+
+def test_a_link_is_not_published(tmp_path):
+    (tmp_path / "secret").write_text("a secret")
+    links = f"import os\nos.symlink('{tmp_path / 'secret'}', os.environ['LABCODE_PUBLISH'] + '/link.txt')"
+    book = Book(tmp_path / "book", {"links": ["# Links", "seed = 0", links]})
+    assert book.build()[0] == 0 and not list(book.pages.rglob("link.txt"))
+
+
 def test_a_kernel_answers_at_files_and_not_at_ports_that_another_process_could_take(tmp_path):
     looks = "import os, tempfile\nprint(f'at: {sorted(os.listdir(tempfile.gettempdir()))}')"
     book = Book(tmp_path, {"looks": ["# Looks", "seed = 0", looks]})
@@ -333,9 +351,26 @@ def wait_for_its_end(book):
     assert not psutil.wait_procs(processes_of(book), timeout=20)[1], "still running"
 
 
+STARTS = "import os, subprocess\nsubprocess.Popen(['sh', '-c', 'sleep 1000; true', os.getcwd()])"
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGHUP])
+def test_of_a_build_that_is_killed_nothing_runs_on_and_no_temporary_file_is_left(tmp_path, sign):
+    book = Book(tmp_path, {"starts": ["# Starts", "seed = 0", STARTS, "while True: pass"]})
+    with tempfile.TemporaryDirectory() as temporary:  # a short name, for sockets
+        book.env["TMPDIR"] = temporary
+        with book.start() as build:
+            assert any("[starts 3/3]" in line for line in build.stdout)
+            assert len(processes_of(book)) == 3 and os.listdir(temporary), "the build, its kernel, what that starts"
+            build.send_signal(sign)
+            build.communicate(timeout=means.PATIENCE)
+            wait_for_its_end(book)
+        assert build.returncode == -sign and means.wait_until(lambda: os.listdir(temporary) == [])
+
+
 def end_at_random(folder, sign, times):
     """End builds by a signal, at random moments; afterwards a plain build gives what an undisturbed one gives."""
-    book = Book(folder, {"word": WORD, "whole": WHOLE})
+    book = Book(folder, {"word": WORD, "whole": WHOLE, "starts": ["# Starts", "seed = 0", STARTS]})
     expected = {}
     for word in ("first", "second"):
         (folder / "book" / "helper.py").write_text(f"word = {word!r}\n")

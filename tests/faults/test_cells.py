@@ -1,6 +1,7 @@
 """What a chapter's cells can do to a build: fail, end their kernel, never end, use up memory, print without end."""
 
 import contextlib
+import html
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from itertools import pairwise
 import bounded_output
 import psutil
 import pytest
+from test_build import PIXEL
 from tiny_book import COUNT_RUNS, Book
 
 TWO = ["# Two", 'name = "two"', f"{COUNT_RUNS}\nimport helper\nprint(f'two has {{helper.word}}')"]
@@ -114,7 +116,8 @@ def test_interrupt(tmp_path, sign):
         kernels = psutil.Process(build.pid).children(recursive=True)
         build.send_signal(sign)
         _, errors = build.communicate(timeout=20)
-    assert build.returncode != 0 and "nterrupted" in errors and "Traceback" not in errors
+    assert build.returncode != 0 and "nterrupted" in errors
+    assert "Traceback" not in errors and "Warning" not in errors
     assert not [*tmp_path.rglob("*.writing"), *tmp_path.glob("_build/executing")]
     assert kernels and not psutil.wait_procs(kernels, timeout=0.5)[1], "no kernel outlives the build"
 
@@ -173,7 +176,39 @@ def test_a_cell_that_shows_or_fails_with_a_long_text(tmp_path):
     assert len(log) < 3 * bounded_output.LIMIT and len(book.kept("long", ".failed.ipynb").read_text()) < 500_000
 
 
-@pytest.mark.parametrize("kind", ["image/png", "image/gif", "application/pdf"])
+def test_a_cell_that_shows_much_text_in_whatever_way(tmp_path):
+    many = "for number in range(50): display(f'{number}:' + 9_000 * 'x')\nprint('printed at last')"
+    markup = "from IPython.display import HTML, Markdown\ndisplay(Markdown(200_000 * 'm '), HTML(200_000 * '<b>h</b>'))"
+    mixed = f"print(100_000 * 'p')\ndisplay('shown at last')\ndisplay({{'image/png': '{PIXEL}'}}, raw=True)"
+    book = Book(tmp_path, {"much": ["# Much", "seed = 0", many, markup, mixed]})
+    assert book.build()[0] == 0
+    page = book.page("book/much")
+    assert len(page) < 400_000 and "'11:xxx" in html.unescape(page) and "'12:xxx" not in html.unescape(page)
+    shown = re.sub("<[^>]*>", "", page)
+    assert "[Left out here: at least 350," in shown and page.count('src="../_images/') == 1, "no figure is left out"
+    assert "[Left out here: text/markdown of 400,000 characters.]" in shown
+    assert "[Left out here: text/html of 1,600,000 characters.]" in shown
+    sources = html.unescape(shown)
+    assert sources.count("printed at last") == 1 and sources.count("shown at last") == 1, "in the cell alone"
+
+
+def test_a_figure_without_what_its_page_needs_fails_its_cell(tmp_path):
+    shows = f"display({{'image/png': '{PIXEL}'}}, raw=True, metadata={{'labcode': {{'caption': 3}}}})"
+    book = Book(tmp_path, {"shows": ["# Shows", "seed = 0", shows]})
+    code, log = book.build()
+    assert code == 1 and "shows.ipynb: code cell 2 of 2 failed" in log and not book.kept("shows").exists()
+    assert "a figure whose name, caption, alt is missing or no text" in log
+
+
+def test_after_a_failure_is_seen_no_further_chapter_is_started(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    book = Book(tmp_path, {name: ["# Chapter", f"name = {name!r}", COUNT_RUNS, "1 / 0"] for name in ("a", "b", "c")})
+    code, log = book.build()
+    assert code == 1 and "a.ipynb: code cell 3 of 3 failed" in log
+    assert "c" not in book.runs(), "b may have begun before the failure was seen"
+
+
+@pytest.mark.parametrize("kind", ["image/png", "image/gif", "image/jpeg", "application/pdf"])
 @pytest.mark.parametrize("content", ["'cut'", "5"])
 def test_a_cell_that_shows_what_is_no_base64(tmp_path, kind, content):
     shows = f"from IPython.display import display\ndisplay({{'{kind}': {content}}}, raw=True)"

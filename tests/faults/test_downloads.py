@@ -352,6 +352,18 @@ def test_what_was_being_written_when_a_process_died_is_replaced(contents, cache,
     assert cached(cache) == set(data.FILES)
 
 
+def test_where_another_process_downloads_and_does_not_end_one_error_says_so(contents, cache, serve, monkeypatch):
+    serve(Mirror(contents))
+    monkeypatch.setattr(data, "DOWNLOAD_SECONDS", 0.5)
+    (cache / "mnist").mkdir(parents=True)
+    command = means.command(means.HOLD, cache / "mnist" / "lock")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(data.DataError, match="another process has held it for 0.5 seconds; wait for it, or end it"):
+            data.fetch("mnist")
+        other.stdin.close()
+
+
 def test_four_processes_at_once_download_each_file_once(contents, cache, serve):
     mirror = Mirror(contents)
     serve(mirror)

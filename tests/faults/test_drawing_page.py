@@ -31,11 +31,8 @@ def alter(match):
     return match[1] + (b"A" if match[2] != b"A" else b"B")
 
 
-QUICK = ("missing", "a weight altered", "another build")
-SLOW = [pytest.param(fault, marks=pytest.mark.soak) for fault in FAULTS if fault not in QUICK]
-
-
-@pytest.mark.parametrize("fault", [*QUICK, *SLOW])
+@pytest.mark.soak
+@pytest.mark.parametrize("fault", FAULTS)
 def test_without_this_build_s_weights_there_is_a_message_and_no_answer(fault, browser, book, tmp_path):
     (tmp_path / "book").mkdir()
     (tmp_path / "_static").symlink_to(book / "_static")

@@ -11,7 +11,7 @@ import yaml
 from test_project import project_files
 from test_stored_runs import sign
 
-from labcode import data, runs
+from labcode import atomic, data, runs
 
 ROOT = Path(__file__).parents[2]
 # Modules that run what they read, or unpack archives to where these say.
@@ -22,7 +22,7 @@ MODULES = {
 BUILTINS = {"eval", "exec", "compile", "__import__"}
 CALLS = {  # ends of functions' names
     *("os.system", "os.popen", "getoutput", "getstatusoutput", "create_subprocess_shell", "get_ipython().system"),
-    *("import_module", "numpy.load", "_create_unverified_context"),
+    *("import_module", "_create_unverified_context", "get_ipython().run_cell", "pandas.eval"),
     *("load_model", "model_from_json", "load_weights", "TFSMLayer", "saved_model.load", "torch.load", "joblib.load"),
     *("extractall", "extract", "unpack_archive", "read_pickle", "enable_unsafe_deserialization"),
     *("yaml.load", "yaml.unsafe_load", "yaml.full_load"),
@@ -34,28 +34,49 @@ SCRIPT = re.compile(r"\beval\(|new Function\(|document\.write\(|insertAdjacentHT
 
 def faults(source):
     """What of the above a Python source has, in words."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names if alias.name.split(".")[0] in MODULES]
-        elif isinstance(node, ast.ImportFrom):
-            module = node.module or ""
-            found += [module] if module.split(".")[0] in MODULES else []
-            names = [f".{module}.{alias.name}" for alias in node.names]
-            found += [name for name in names if any(name.endswith(f".{call}") for call in CALLS if "." in call)]
+    found, tree = [], ast.parse(source)
+    nodes = list(ast.walk(tree))
+    full = {}  # the names that imports give, by what they are here
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            names = {alias.asname or alias.name: f"{module}{alias.name}" for alias in node.names}
+            full |= {here: name for here, name in names.items() if "." not in here}
+            found += [name for name in names.values() if name.split(".")[0] in MODULES or is_forbidden(name)]
         elif isinstance(node, ast.Call):
-            name = ast.unparse(node.func)
-            if any(f".{name}".endswith(f".{call}") for call in CALLS - {"numpy.load"}):
-                found.append(name)
+            name = full_name(node.func, full)
             keywords = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
             found += [f"{key}={value}" for key, value in keywords.items() if (key, value) in ARGUMENTS]
             chosen = {k.arg for k in node.keywords} & {key for key, _ in ARGUMENTS}
             found += [f"{key} of what is not seen here" for key in chosen - keywords.keys()]
-            if name in ("np.load", "numpy.load") and keywords.get("allow_pickle", True):
+            if name == "numpy.load" and keywords.get("allow_pickle", True):
                 found.append(f"{name} without allow_pickle=False")
-        name = ast.unparse(node).removeprefix("builtins.") if isinstance(node, ast.Name | ast.Attribute) else None
-        found += [name] if name in BUILTINS else []
+            texts = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+            found += [ast.unparse(node)] if name == "getattr" and any(map(is_forbidden, texts)) else []
+        elif isinstance(node, ast.List):
+            found += [ast.unparse(node)] if is_shell_of_text(node.elts) else []
+        if isinstance(node, ast.Name | ast.Attribute) and is_forbidden(name := full_name(node, full)):
+            found.append(name)
     return found
+
+
+def full_name(node, full):
+    """The name of a function or module, as it is where it comes from."""
+    first, dot, rest = ast.unparse(node).partition(".")
+    return f"{full.get(first, first)}{dot}{rest}"
+
+
+def is_forbidden(name):
+    """Whether what has this full name runs what it is given."""
+    return name.removeprefix("builtins.") in BUILTINS or any(f".{name}".endswith(f".{call}") for call in CALLS)
+
+
+def is_shell_of_text(arguments):
+    """Whether these begin a shell with something else than a constant."""
+    texts = [each.value if isinstance(each, ast.Constant) else None for each in arguments]
+    follows = arguments[texts.index("-c") + 1 :] if "-c" in texts else []
+    is_constant = bool(follows) and (isinstance(follows[0], ast.Constant) or ast.unparse(follows[0]).isupper())
+    return bool(follows) and str(texts[0]).endswith("sh") and not is_constant
 
 
 def sources():
@@ -83,7 +104,18 @@ def test_no_source_runs_what_it_is_given():
         "os.system(text)",
         "from os import system",
         "from yaml import load",
-        "from numpy import load",
+        "from numpy import load; load(path)",
+        "from keras.models import load_model as m",
+        "load = keras.models.load_model",
+        "from shutil import unpack_archive as u",
+        "from importlib import import_module as i",
+        "import joblib as j; j.load(path)",
+        "import pandas as pd; pd.eval(text)",
+        "import numpy as n; n.load(path)",
+        "getattr(builtins, 'eval')(text)",
+        "get_ipython().run_cell(text)",
+        "subprocess.run(['/bin/sh', '-c', f'ls {text}'])",
+        "subprocess.run(['sh', '-c', text])",
         "importlib.import_module(name)",
         "run = eval",
         "builtins.exec(text)",
@@ -92,8 +124,8 @@ def test_no_source_runs_what_it_is_given():
         "ssl._create_unverified_context()",
         "subprocess.run(f'ls {text}', shell=True)",
         "subprocess.run(text, shell=flag)",
-        "np.load(path)",
-        "np.load(path, allow_pickle=True)",
+        "import numpy as np; np.load(path)",
+        "import numpy as np; np.load(path, allow_pickle=True)",
         "keras.models.load_model(path)",
         "model.load_weights(path)",
         "yaml.load(text)",
@@ -106,7 +138,8 @@ def test_a_source_that_does_would_be_seen(source):
 
 
 def test_what_is_harmless_is_not_taken_for_a_fault():
-    assert faults("re.compile('x'); model.compile(); np.load(path, allow_pickle=False); yaml.safe_load(x)") == []
+    assert faults("re.compile('x'); model.compile(); numpy.load(path, allow_pickle=False); yaml.safe_load(x)") == []
+    assert faults("subprocess.run(['sh', '-c', 'true']); subprocess.run([python, '-c', code])") == []
 
 
 def test_scripts_build_nothing_from_text_that_they_are_given():
@@ -121,6 +154,15 @@ def test_addresses_are_https_and_what_is_downloaded_is_known_by_its_hash():
 
 
 # Paths
+
+
+def test_a_link_in_the_place_of_what_is_being_written_leads_nowhere(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("precious")
+    (tmp_path / "file.writing").symlink_to(elsewhere)
+    atomic.write(tmp_path / "file", b"new")
+    assert elsewhere.read_text() == "precious" and (tmp_path / "file").read_bytes() == b"new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "file"]
 
 
 @pytest.mark.parametrize("name", ["../away", "/absolute", "a/../../b", "\0", "mnist/../../x"])

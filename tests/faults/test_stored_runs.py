@@ -241,6 +241,14 @@ def test_a_damaged_run_in_a_store_that_cannot_be_written_is_not_used(cache):
     assert "it cannot be set aside" in errors and "the Run is used but not kept" in errors
 
 
+def test_a_store_that_cannot_be_looked_into_keeps_the_run_all_the_same(cache):
+    folder(0)
+    (cache / "runs").chmod(0o300)
+    code, output, errors = means.run(means.UNPRIVILEGED, MAKE, *arguments(1, 2))
+    (cache / "runs").chmod(0o700)
+    assert (code, output, errors) == (0, "[1, 2]\n", "") and len(entries()) == 3
+
+
 def test_without_a_place_for_the_store_the_run_is_made_and_used(cache):
     cache.write_text("a file where the folder should be")
     with pytest.warns(UserWarning, match="the Run is used but not kept"):

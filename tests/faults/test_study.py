@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
+import means
 import psutil
 import pytest
 from distributed import Client
@@ -125,19 +126,11 @@ def assert_as_on_this_machine(trained, monkeypatch):
     assert found == recorded()
 
 
-def wait_until(condition):
-    for _ in range(PATIENCE * 10):
-        if value := condition():
-            return value
-        time.sleep(0.1)
-    raise AssertionError("waited in vain")
-
-
 def kill_once_there_are(count, *victims):
     """In a thread: kill these processes, each an id or what finds it, as soon as there are so many records."""
 
     def kill():
-        wait_until(lambda: len(recorded()) >= count)
+        means.wait_until(lambda: len(recorded()) >= count)
         for victim in victims:
             os.kill(victim() if callable(victim) else victim, signal.SIGKILL)
         killed.set()
@@ -162,7 +155,7 @@ def start_cluster(processes, *options):
     scheduler = ["--port", "0", "--no-dashboard", "--host", "127.0.0.1", "--scheduler-file", str(file)]
     processes.append(subprocess.Popen([*dask, "scheduler", *scheduler], **log))
     worker = [*dask, "worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard", *options]
-    wait_until(lambda: file.exists() and file.stat().st_size)
+    means.wait_until(lambda: file.exists() and file.stat().st_size)
     processes += [subprocess.Popen(worker, **log) for _ in range(2)]
     with Client(scheduler_file=str(file)) as client:
         client.wait_for_workers(2, PATIENCE)
@@ -188,10 +181,10 @@ def how_far(done):
     return f"{SEEDS} planned, {done} recorded, 0 failed; {study.RESUME}"
 
 
-def assert_ctrl_c_ends_it(process, done):
+def assert_it_ends(process, done, send=os.killpg, sign=signal.SIGINT):
     """Ctrl-C, as a terminal sends it to a study and all that it started: one line, and nothing is left."""
     started = psutil.Process(process.pid).children(recursive=True)
-    os.killpg(process.pid, signal.SIGINT)
+    send(process.pid, sign)
     out, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (130, "")
     assert beside_the_bar(errors) == [f"interrupted; {how_far(done)}"]
@@ -242,7 +235,7 @@ def test_a_scheduler_that_is_gone_ends_the_study_with_one_line_and_once_back_it_
     bad_training("time.sleep(3600)")
     address = start_cluster(processes, "--no-nanny")
     process = start_study(processes, "--recipes", "fc", "--seeds", str(SEEDS), "--scheduler", address)
-    wait_until(lambda: len(recorded()) == SEEDS - 1)
+    means.wait_until(lambda: len(recorded()) == SEEDS - 1)
     processes[0].kill()
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1 and recorded().keys() == set(range(SEEDS)) - {BAD}
@@ -309,19 +302,22 @@ def test_the_same_study_twice_at_once_trains_and_records_a_seed_once(processes, 
 
 
 @pytest.mark.soak
-def test_ctrl_c_ends_all_processes_and_keeps_what_was_finished(bad_training, processes):
+@pytest.mark.parametrize(
+    ("send", "sign"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM), (os.kill, signal.SIGHUP)]
+)
+def test_an_end_from_outside_ends_all_processes_and_keeps_what_was_finished(bad_training, processes, send, sign):
     bad_training("try: time.sleep(3600)\n        finally: os.write(2, b'a worker speaks of its end')")
     process = start_study(processes, "--recipes", "fc", "--seeds", str(SEEDS), "--jobs", "2")
-    wait_until(lambda: len(recorded()) == SEEDS - 1)
-    assert_ctrl_c_ends_it(process, SEEDS - 1)
+    means.wait_until(lambda: len(recorded()) == SEEDS - 1)
+    assert_it_ends(process, SEEDS - 1, send, sign)
 
 
 @pytest.mark.soak
 def test_ctrl_c_while_the_workers_start_ends_all_processes(bad_training, processes):
     bad_training("time.sleep(3600)")
     process = start_study(processes, "--recipes", "fc", "--seeds", str(SEEDS), "--jobs", "2")
-    wait_until(lambda: any(sum(worker.cpu_times()[:2]) > 0.05 for worker in workers_of(process.pid)))
-    assert_ctrl_c_ends_it(process, 0)
+    means.wait_until(lambda: any(sum(worker.cpu_times()[:2]) > 0.05 for worker in workers_of(process.pid)))
+    assert_it_ends(process, 0)
 
 
 @pytest.mark.soak

@@ -1,7 +1,6 @@
 """Tiny books that tests build."""
 
 import contextlib
-import functools
 import os
 import re
 import signal
@@ -85,10 +84,8 @@ class Book:
         """Start a build as a user does, in a process of its own; in the end it is gone, with all that it started."""
         env = {name: value for name, value in os.environ.items() if name != "MNIST_DIR"} | self.env
         command = [sys.executable, *python_options, COMMAND, "build", str(self.root)]
-        # A test run that was started with `nohup` or `&` hands down that Ctrl-C is ignored.
-        heed_interrupt = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        with subprocess.Popen(command, env=env, preexec_fn=heed_interrupt, **pipes) as build:
+        with subprocess.Popen(command, env=env, preexec_fn=heed_signals, **pipes) as build:
             too_long = threading.Timer(PATIENCE, build.kill)  # whoever reads its output then comes to the end
             too_long.start()
             try:
@@ -113,6 +110,12 @@ class Book:
     def kept(self, name, suffix=".ipynb"):
         """An executed notebook's file."""
         return self.root / "_build" / "executed" / "book" / f"{name}{suffix}"
+
+
+def heed_signals():
+    """End by the signals that a test run which was started with ``nohup`` or ``&`` hands down as ignored."""
+    for sign in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(sign, signal.SIG_DFL)
 
 
 def is_kernel(process):

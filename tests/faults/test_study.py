@@ -20,6 +20,7 @@ import psutil
 import pytest
 from distributed import Client
 from joblib.externals.loky.backend import queues
+from tiny_book import heed_signals
 
 from labcode import records, study, training
 
@@ -166,8 +167,7 @@ def start_study(processes, *options, prefix=()):
     """The command line in a process of its own, with a process group of its own as a terminal gives it."""
     command = [*prefix, sys.executable, "-c", MAIN, str(records.RESULTS), "mnist-5k", *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    heed_interrupt = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored where tests run with &
-    processes.append(subprocess.Popen(command, start_new_session=True, preexec_fn=heed_interrupt, **pipes))
+    processes.append(subprocess.Popen(command, start_new_session=True, preexec_fn=heed_signals, **pipes))
     return processes[-1]
 
 

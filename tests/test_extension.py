@@ -14,11 +14,10 @@ import nbformat
 import pytest
 import yaml
 from chapter import Chapter
-from tiny_book import COUNT_RUNS, EXTENSION, Book
+from tiny_book import COUNT_RUNS, EXTENSION, PIXEL, Book
 
 from labcode import data
 
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 FIGURE = {"labcode": {"name": "fig-dot", "caption": "A *dot*.", "alt": "one black pixel"}}
 ONE = [
     "# One\n\nThe word is {glue:text}`word`, the number {glue:text}`number:.2f`; see {numref}`fig-dot`.",

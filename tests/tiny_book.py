@@ -19,6 +19,7 @@ EXTENSION = Path(__file__).parents[1] / "book" / "_ext"
 NO_NETWORK = dict.fromkeys(["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"], "http://127.0.0.1:9")
 COMMAND = str(Path(sys.executable).with_name("jupyter-book"))
 PATIENCE = 200  # seconds until a build that should have said something, or ended, counts as hanging
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 COUNT_RUNS = 'open("runs.txt", "a").write(f"{name}\\n");'
 
 

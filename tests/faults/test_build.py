@@ -22,10 +22,9 @@ import nbformat
 import papermill_chapters
 import psutil
 import pytest
-from tiny_book import COMMAND, COUNT_RUNS, Book
+from tiny_book import COMMAND, COUNT_RUNS, PIXEL, Book
 
 ROOT = Path(__file__).parents[2]
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 OTHER_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGPgTOYEAADuAHYk2GM0AAAAAElFTkSuQmCC"
 WORD = ["# Word", 'name = "word"', f"{COUNT_RUNS}\nimport helper\nprint(f'the word is {{helper.word}}')"]
 WHOLE = [

@@ -12,8 +12,7 @@ from itertools import pairwise
 import bounded_output
 import psutil
 import pytest
-from test_build import PIXEL
-from tiny_book import COUNT_RUNS, Book
+from tiny_book import COUNT_RUNS, PIXEL, Book
 
 TWO = ["# Two", 'name = "two"', f"{COUNT_RUNS}\nimport helper\nprint(f'two has {{helper.word}}')"]
 

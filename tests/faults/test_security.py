@@ -43,13 +43,14 @@ def faults(source):
             names = {alias.asname or alias.name: f"{module}{alias.name}" for alias in node.names}
             full |= {here: name for here, name in names.items() if "." not in here}
             found += [name for name in names.values() if name.split(".")[0] in MODULES or is_forbidden(name)]
+            found += [name for name in names.values() if name == "numpy.load"]  # whose calls would not be told
         elif isinstance(node, ast.Call):
             name = full_name(node.func, full)
             keywords = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
             found += [f"{key}={value}" for key, value in keywords.items() if (key, value) in ARGUMENTS]
             chosen = {k.arg for k in node.keywords} & {key for key, _ in ARGUMENTS}
             found += [f"{key} of what is not seen here" for key in chosen - keywords.keys()]
-            if name == "numpy.load" and keywords.get("allow_pickle", True):
+            if name in ("np.load", "numpy.load") and keywords.get("allow_pickle", True):
                 found.append(f"{name} without allow_pickle=False")
             texts = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
             found += [ast.unparse(node)] if name == "getattr" and any(map(is_forbidden, texts)) else []
@@ -80,13 +81,13 @@ def is_shell_of_text(arguments):
 
 
 def sources():
-    """The Python of the project, by file and for notebooks by cell."""
+    """The Python of the project, by file; a notebook's cells are one source, for they share their imports."""
     for path in project_files():
         if path.suffix == ".py":
             yield str(path.relative_to(ROOT)), path.read_text("utf-8")
         elif path.suffix == ".ipynb":
             cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-            yield from ((f"{path.name}, cell {number}", cell.source) for number, cell in enumerate(cells, 1))
+            yield path.name, "\n".join(cell.source for cell in cells)
 
 
 def test_no_source_runs_what_it_is_given():
@@ -104,7 +105,7 @@ def test_no_source_runs_what_it_is_given():
         "os.system(text)",
         "from os import system",
         "from yaml import load",
-        "from numpy import load; load(path)",
+        "from numpy import load",
         "from keras.models import load_model as m",
         "load = keras.models.load_model",
         "from shutil import unpack_archive as u",
@@ -124,8 +125,8 @@ def test_no_source_runs_what_it_is_given():
         "ssl._create_unverified_context()",
         "subprocess.run(f'ls {text}', shell=True)",
         "subprocess.run(text, shell=flag)",
-        "import numpy as np; np.load(path)",
-        "import numpy as np; np.load(path, allow_pickle=True)",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
         "keras.models.load_model(path)",
         "model.load_weights(path)",
         "yaml.load(text)",
@@ -138,7 +139,7 @@ def test_a_source_that_does_would_be_seen(source):
 
 
 def test_what_is_harmless_is_not_taken_for_a_fault():
-    assert faults("re.compile('x'); model.compile(); numpy.load(path, allow_pickle=False); yaml.safe_load(x)") == []
+    assert faults("re.compile('x'); model.compile(); np.load(path, allow_pickle=False); yaml.safe_load(x)") == []
     assert faults("subprocess.run(['sh', '-c', 'true']); subprocess.run([python, '-c', code])") == []
 
 

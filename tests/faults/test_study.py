@@ -182,7 +182,7 @@ def how_far(done):
 
 
 def assert_it_ends(process, done, send=os.killpg, sign=signal.SIGINT):
-    """Ctrl-C, as a terminal sends it to a study and all that it started: one line, and nothing is left."""
+    """A signal, by default Ctrl-C as a terminal sends it to a study and all that it started: one line, nothing left."""
     started = psutil.Process(process.pid).children(recursive=True)
     send(process.pid, sign)
     out, errors = process.communicate(timeout=PATIENCE)

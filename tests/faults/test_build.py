@@ -203,6 +203,7 @@ KEPT = {
 }
 
 
+@pytest.mark.soak
 def test_kept_executions_that_are_damaged_are_made_anew(tmp_path):
     book = Book(tmp_path, {name: [WORD[0], f"name = {name!r}", WORD[2]] for name in ("whole", *map(named, KEPT))})
     assert book.build()[0] == 0 and len(book.runs()) == 1 + len(KEPT)
@@ -222,6 +223,7 @@ def named(damage):
     return damage.replace(" ", "-")
 
 
+@pytest.mark.soak
 def test_a_page_or_a_figure_that_is_damaged_is_written_anew(tmp_path):
     cells = ["# Figure", "seed = 0", f'display({{"image/png": "{PIXEL}"}}, raw=True)']
     book = Book(tmp_path, {"figure": cells})
@@ -292,6 +294,7 @@ def test_a_kernel_answers_at_files_and_not_at_ports_that_another_process_could_t
     )
 
 
+@pytest.mark.soak
 def test_a_folder_for_temporary_files_whose_name_is_too_long_for_sockets_is_one_message(tmp_path):
     book, folder = Book(tmp_path, {"word": WORD}), tmp_path / (100 * "x")
     folder.mkdir()
@@ -316,6 +319,7 @@ def test_what_is_no_fault_of_a_build_is_told_as_python_tells_it(capsys):
     assert "ValueError: another fault" in capsys.readouterr().err
 
 
+@pytest.mark.soak
 def test_a_note_of_the_pages_that_is_damaged_has_them_written_anew(tmp_path):
     book = Book(tmp_path, {"word": WORD})
     assert book.build()[0] == 0
@@ -327,7 +331,11 @@ def test_a_note_of_the_pages_that_is_damaged_has_them_written_anew(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["labcode/claims.toml", "results/mnist-5k.json", "results/mnist.json", "results/bench.json"]
+    "name",
+    [
+        "labcode/claims.toml",
+        *(pytest.param(f"results/{name}.json", marks=pytest.mark.soak) for name in ("mnist-5k", "mnist", "bench")),
+    ],
 )
 def test_claims_or_records_that_were_edited_are_one_message_before_any_kernel_starts(tmp_path, name):
     checkout = tmp_path / "checkout"
@@ -353,7 +361,7 @@ def wait_for_its_end(book):
 STARTS = "import os, subprocess\nsubprocess.Popen(['sh', '-c', 'sleep 1000; true', os.getcwd()])"
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGHUP])
+@pytest.mark.parametrize("sign", [signal.SIGKILL, pytest.param(signal.SIGHUP, marks=pytest.mark.soak)])
 def test_of_a_build_that_is_killed_nothing_runs_on_and_no_temporary_file_is_left(tmp_path, sign):
     book = Book(tmp_path, {"starts": ["# Starts", "seed = 0", STARTS, "while True: pass"]})
     with tempfile.TemporaryDirectory() as temporary:  # a short name, for sockets

@@ -162,6 +162,7 @@ def test_a_cell_that_prints_a_hundred_megabytes(tmp_path):
     assert len(book.page("book/prints")) < 400_000 and peak < 600e6
 
 
+@pytest.mark.soak
 def test_a_cell_that_shows_or_fails_with_a_long_text(tmp_path):
     shows = "class Long:\n    def __repr__(self):\n        return 3_000_000 * 'x'\nLong()"
     updates = "from IPython.display import display\ndisplay('', display_id='it').update(3_000_000 * 'z')"

@@ -8,10 +8,12 @@ import re
 import signal
 import time
 from itertools import pairwise
+from types import SimpleNamespace
 
 import bounded_output
 import psutil
 import pytest
+from execution import Execution
 from tiny_book import COUNT_RUNS, PIXEL, Book
 
 TWO = ["# Two", 'name = "two"', f"{COUNT_RUNS}\nimport helper\nprint(f'two has {{helper.word}}')"]
@@ -95,6 +97,15 @@ def test_timeout_does_not_count_waiting(tmp_path):
     assert "waits.ipynb" not in log and "[a_waits] done" in log and book.kept("a_waits").exists()
     assert "[a_waits 3/4] waiting for a Run" in log
     assert book.kept("b_slow", ".failed.ipynb").exists()
+
+
+def test_half_a_line_of_progress_is_read_once_the_other_half_is_there(tmp_path):
+    execution = Execution(SimpleNamespace(key=lambda dataset: {}), tmp_path, "mnist-5k")
+    line = json.dumps({"text": "epoch 1 of 5", "waiting": False})
+    execution.progress.write_text(line[:9])
+    assert execution.new_events() == []
+    execution.progress.write_text(f"{line}\n{line[:9]}\n{line}\n")  # the second was cut where the disk was full
+    assert execution.new_events() == ["epoch 1 of 5", "epoch 1 of 5"] and execution.new_events() == []
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])

@@ -364,6 +364,15 @@ def test_where_another_process_downloads_and_does_not_end_one_error_says_so(cont
         other.stdin.close()
 
 
+def test_a_process_that_gave_up_ends_while_the_mirror_still_drips(contents, serve):
+    serve(Mirror(contents, every_file="a header that drips"))  # for half a minute
+    impatient = f"from labcode import data\ndata.MIRROR_SECONDS = {SHORT}\n{DOWNLOAD}"
+    done = subprocess.run(
+        means.command(impatient, *arguments()), capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 1 and "not whole after" in done.stderr
+
+
 def test_four_processes_at_once_download_each_file_once(contents, cache, serve):
     mirror = Mirror(contents)
     serve(mirror)
@@ -375,9 +384,23 @@ def test_four_processes_at_once_download_each_file_once(contents, cache, serve):
     assert sorted(mirror.requests) == sorted(data.FILES) and cached(cache) == set(data.FILES)
 
 
+def seconds_of_a_download(contents, cache, serve):
+    """How long the four files take, from the first request on; nothing is kept."""
+    mirror = Mirror(contents)
+    serve(mirror)
+    with start():
+        means.wait_until(lambda: mirror.requests)
+        begun = time.monotonic()
+        while cached(cache) != set(data.FILES):
+            time.sleep(0.001)
+        seconds = time.monotonic() - begun
+    shutil.rmtree(cache)
+    return seconds
+
+
 @pytest.mark.soak
 def test_killed_at_random_moments_a_download_never_leaves_part_of_a_file(contents, cache, serve):
-    found = []
+    found, seconds = [], seconds_of_a_download(contents, cache, serve)
     for number in range(25):
         mirror = Mirror(contents)
         serve(mirror)
@@ -385,7 +408,7 @@ def test_killed_at_random_moments_a_download_never_leaves_part_of_a_file(content
             while not mirror.requests:
                 assert process.poll() is None, process.communicate()
                 time.sleep(0.001)
-            time.sleep(random.Random(number).uniform(0, 0.05))  # about as long as the four files take
+            time.sleep(random.Random(number).uniform(0, seconds))
             process.kill()
         for path in (cache / "mnist").glob("*-ubyte"):
             assert path.read_bytes() == contents[path.name]

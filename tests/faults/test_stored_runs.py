@@ -308,6 +308,15 @@ def test_the_run_just_made_stays_even_where_it_alone_is_above_the_limit(monkeypa
     assert kept() == {1} and use(1) == 0
 
 
+def test_what_killed_processes_left_goes_and_costs_no_run_its_place(room_for_two):
+    use(0)
+    left = data.cache_folder() / "runs" / f"{'f' * 32}.writing"
+    left.mkdir()
+    (left / "arrays.npz").write_bytes(bytes(2_000_000))
+    use(1)
+    assert kept() == {0, 1}
+
+
 def test_what_is_in_use_is_not_dropped(room_for_two):
     path = folder(0)
     use(1)

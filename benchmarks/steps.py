@@ -170,7 +170,7 @@ def _torch_ways(images, seen, labels):
     torch.set_num_threads(joblib.cpu_count())  # as many as TensorFlow takes; by itself one for each physical core
     labels, ways = torch.from_numpy(labels), {}
     for names, pixels in ((speed.PYTORCH, images), (speed.PYTORCH_SEEN, seen)):
-        pixels = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(np.ascontiguousarray(pixels).reshape(len(pixels), 1, *pixels.shape[1:3]))
         for name, memory_format in zip(names, (torch.contiguous_format, torch.channels_last), strict=True):
             ways[name] = _torch_way(torch, pixels, labels, memory_format)
     return ways

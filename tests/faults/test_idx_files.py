@@ -151,6 +151,17 @@ def test_a_gzip_bomb_is_refused_without_being_unpacked(contents, tmp_path):
         tracemalloc.stop()
 
 
+def test_of_what_follows_a_gzip_little_is_read(contents, tmp_path):
+    path = tmp_path / "mine" / f"{IMAGES_FILE}.gz"
+    (tmp_path / "mine" / IMAGES_FILE).unlink()
+    path.write_bytes(gzip.compress(contents[IMAGES_FILE]))
+    assert_small_mnist(data.load("mnist"), contents)
+    for length in (path.stat().st_size + 1, 2**40):
+        os.truncate(path, length)  # zeros, which take no room
+        with pytest.raises(data.DataError, match="expected one whole gzip, found more behind it"):
+            data.load("mnist")
+
+
 REFUSE = """
 import re
 from pathlib import Path

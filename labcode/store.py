@@ -11,6 +11,7 @@ import json
 import math
 import os
 import shutil
+import time
 import warnings
 import zipfile
 from pathlib import Path
@@ -21,6 +22,8 @@ from filelock import FileLock, Timeout
 from labcode import progress
 
 LIMIT_GB = 2.0
+# What reading a damaged entry may raise, be it a file that was made longer than the memory is.
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError, zipfile.BadZipFile)
 WAIT_SECONDS = 3600  # for another process that makes the same Run; longer than any training here takes
 
 
@@ -90,6 +93,8 @@ def read(folder, made_by, understand):
     if not os.path.lexists(folder):
         return None
     try:
+        if not all(path.is_file() for path in (folder / "manifest.json", folder / "arrays.npz")):
+            raise ValueError("a file is missing, or is none")  # a pipe would be waited for
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if manifest.pop("sha256") != _digest(manifest, folder / "arrays.npz"):
             raise ValueError("what it holds is not what was stored")
@@ -97,7 +102,7 @@ def read(folder, made_by, understand):
             raise ValueError("it was made by something else")
         with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
             found = understand(manifest["history"], dict(arrays))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         _set_aside(folder, error)
         return None
     with contextlib.suppress(OSError):  # in a store that cannot be written nothing is dropped either
@@ -162,7 +167,7 @@ def tidy(store, limit):
     """
     size, paths = 0, []
     with contextlib.suppress(OSError):  # a folder that cannot be looked into
-        paths = sorted(store.iterdir(), key=_last_used, reverse=True)
+        paths = sorted(store.iterdir(), key=lambda path: _last_used(path, time.time()), reverse=True)
     for path in paths:
         left_behind = path.suffix in (".lock", ".writing")
         size += 0 if left_behind else _size(path)
@@ -176,11 +181,13 @@ def tidy(store, limit):
                     _release(lock)
 
 
-def _last_used(path):
+def _last_used(path, now):
+    """When an entry was used, for sorting; a time to come is from before a clock was set back, so long ago."""
     try:
-        return path.lstat().st_mtime
+        used = path.lstat().st_mtime
     except OSError:  # gone meanwhile
-        return 0
+        used = 0
+    return used <= now, used
 
 
 def _size(path):

@@ -179,6 +179,9 @@ DAMAGES = {
     "a link to itself": lambda path: (shutil.rmtree(path), path.symlink_to(path)),
     "an empty folder": lambda path: (shutil.rmtree(path), path.mkdir()),
     "arrays that are a folder": lambda path: ((path / "arrays.npz").unlink(), (path / "arrays.npz").mkdir()),
+    "arrays that are a pipe": lambda path: ((path / "arrays.npz").unlink(), os.mkfifo(path / "arrays.npz")),
+    "arrays longer than any memory": lambda path: os.truncate(path / "arrays.npz", 2**40),
+    "a manifest longer than any memory": lambda path: os.truncate(path / "manifest.json", 2**40),
 }
 
 
@@ -300,6 +303,13 @@ def test_with_times_in_the_future_as_after_a_clock_set_back_runs_are_found_and_d
     for number in (2, 3, 4):
         assert Maker(number).find_or_make() == 1 and Maker(number).find_or_make() == 0
     assert len(kept()) == 2 and 4 in kept()
+
+
+def test_what_no_one_uses_after_a_clock_was_set_back_is_dropped_first(room_for_two):
+    for number in (0, 1):
+        os.utime(folder(number), (2**32, 2**32))
+    assert [Maker(number).find_or_make() for number in (2, 3, 2, 3)] == [1, 1, 0, 0]
+    assert kept() == {2, 3}
 
 
 def test_the_run_just_made_stays_even_where_it_alone_is_above_the_limit(monkeypatch):

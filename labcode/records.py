@@ -2,7 +2,7 @@
 
 ``results/<data set>.json`` has an entry for each recipe and seed, a line each. An entry is matched by recipe and data,
 so that a change of the code around them does not orphan it; ``made`` says when, on what and with which versions, and
-``digest`` tells whether somebody edited it.
+``digest`` tells whether somebody edited it. The last line tells whether all entries are there.
 """
 
 import base64
@@ -24,6 +24,7 @@ from labcode import atomic, data, training
 RESULTS = Path(__file__).parent.parent / "results"
 TEST_IMAGES = {data.DIGESTS["mnist"]: 10_000, data.DIGESTS["mnist-5k"]: 1_000}
 BITS = ("correct", "sure")  # kept of each test image
+OF_ALL = "digest of all entries"
 FIELDS = {"recipe": dict, "seed": int, "data": str, "made": dict, "history": dict} | dict.fromkeys(BITS, str)
 SURE = 0.995  # a confidence from here on is printed as 100 %
 
@@ -157,7 +158,8 @@ def add(entry, dataset_name):
             return
         entries.append(entry | {"digest": _digest(entry)})
         entries.sort(key=lambda each: (json.dumps(each["recipe"]), each["seed"]))
-        atomic.write(path, ("[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n").encode())
+        lines = map(json.dumps, [*entries, {OF_ALL: _digest_of_all(entries)}])
+        atomic.write(path, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
 
 
 def _path(dataset_name):
@@ -179,23 +181,30 @@ def _digest(entry):
     return hashlib.sha256(json.dumps(bare, sort_keys=True).encode()).hexdigest()
 
 
+def _digest_of_all(entries):
+    return hashlib.sha256(" ".join(entry["digest"] for entry in entries).encode()).hexdigest()
+
+
 def _read(path):
-    """The entries of that file, each as it was written."""
+    """The entries of that file, all of them and each as it was written."""
     if not os.path.lexists(path):
         return []
     restore = "restore the file from version control, or remove it and run the study anew"
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        if not (isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)):
+        lines = json.loads(path.read_text(encoding="utf-8"))
+        if not (isinstance(lines, list) and lines and all(isinstance(line, dict) for line in lines)):
             raise ValueError("expected a list of objects")
     except (OSError, ValueError, RecursionError) as error:
         raise RecordsError(f"{path}: cut or edited ({error}); {restore}") from error
+    *entries, last = lines
     seen = []
     for number, entry in enumerate(entries, 1):
         fault = _fault(entry, seen)
         if fault:
             which = f"entry {number}, recipe {entry.get('recipe')}, seed {entry.get('seed')}"
             raise RecordsError(f"{path}: {which}: {fault}; {restore}")
+    if last != {OF_ALL: _digest_of_all(entries)}:
+        raise RecordsError(f"{path}: cut or edited ({OF_ALL}: expected another, so some are missing); {restore}")
     return entries
 
 

@@ -104,7 +104,7 @@ def test_a_seed_is_recorded_once(entry, own_results):
     records.add(entry, "mnist-5k")
     before = own_results.read_bytes()
     records.add(entry, "mnist-5k")
-    assert own_results.read_bytes() == before and len(json.loads(before)) == 1
+    assert own_results.read_bytes() == before and len(json.loads(before)) == 2, "and the digest of all"
     assert {path.name for path in own_results.parent.iterdir()} == {"mnist-5k.json", "mnist-5k.json.lock"}
 
 
@@ -149,10 +149,10 @@ def test_an_entry_from_before_a_field_was_added_counts_as_recorded(entry, own_re
 def test_an_edited_entry_is_named(edit, entry, own_results):
     for seed in (3, 4):
         records.add(entry | {"seed": seed}, "mnist-5k")
-    kept, victim = own_results.read_text("utf-8").rsplit("\n{", 1)
+    start, first, victim, *end = own_results.read_text("utf-8").split("\n")
     edited = victim.replace(*edit, 1)
     assert edited != victim
-    own_results.write_text(kept + "\n{" + edited, "utf-8")
+    own_results.write_text("\n".join([start, first, edited, *end]), "utf-8")
     seed = 5 if "seed" in edit[0] else 4
     for read in (lambda: records.find(RECIPE, "mnist-5k"), lambda: records.add(entry | {"seed": 6}, "mnist-5k")):
         with pytest.raises(records.RecordsError, match=rf"mnist-5k.json: entry 2, .*'fc'.*, seed {seed}: .* edited"):
@@ -170,11 +170,13 @@ def test_a_cut_file_is_named(cut, entry, own_results):
 def test_what_is_recorded_is_as_it_was_written():
     for name in data.NAMES:
         path = RECORDED / f"{name}.json"
-        entries = json.loads(path.read_text("utf-8"))
+        *entries, last = json.loads(path.read_text("utf-8"))
         assert len(entries) > 100
         for entry in entries:
             text = json.dumps({key: value for key, value in entry.items() if key != "digest"}, sort_keys=True)
             assert entry["digest"] == hashlib.sha256(text.encode()).hexdigest()
+        digests = " ".join(entry["digest"] for entry in entries)
+        assert last == {"digest of all entries": hashlib.sha256(digests.encode()).hexdigest()}
 
 
 def test_where_results_cannot_be_written_one_error_says_so(entry, own_results):

@@ -133,6 +133,8 @@ FAULTY = {
         lambda entries: [with_digest(entries[0] | {"correct": entries[0]["correct"][:40]})],
         "correct or sure is not of 1,000 test images",
     ),
+    "an entry left out": (lambda entries: [*entries[:4], *entries[5:]], "so some are missing"),
+    "all entries left out": (lambda entries: [], "so some are missing"),
     "no list": (lambda entries: {"entries": entries}, "expected a list of objects"),
 }
 
@@ -140,7 +142,9 @@ FAULTY = {
 @pytest.mark.parametrize("fault", FAULTY)
 def test_faulty_records_are_refused_with_the_entry_s_name(recorded, fault):
     change, said = FAULTY[fault]
-    recorded.write_text(json.dumps(change(json.loads(recorded.read_text()))))
+    *entries, last = json.loads(recorded.read_text())
+    changed = change(entries)
+    recorded.write_text(json.dumps([*changed, last] if isinstance(changed, list) else changed))
     with pytest.raises(records.RecordsError, match=f"mnist-5k.json: .*{said}.*; restore the file"):
         find()
 
@@ -151,6 +155,8 @@ CONTENTS = {
     "no text": lambda path: path.write_bytes(b"\xff\xfe\0"),
     "too deep": lambda path: path.write_text(100_000 * "["),
     "empty": lambda path: path.write_text(""),
+    "an empty list": lambda path: path.write_text("[]"),
+    "without its last line": lambda path: path.write_text(re.sub(r",\n[^\n]*\n\]\n$", "\n]\n", path.read_text())),
 }
 
 

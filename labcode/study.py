@@ -224,7 +224,7 @@ class _Cluster(contextlib.AbstractContextManager):
     def _or_study_error(self):
         try:
             yield
-        except OSError as error:  # TimeoutError is one
+        except (OSError, ValueError) as error:  # TimeoutError is the first; what is no address gives the second
             raise StudyError(f"the cluster at {self.address}: {_why(error)}") from error
 
 

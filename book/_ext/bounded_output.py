@@ -8,6 +8,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
 ENGINE = "bounded-output"
+PNG = b"\x89PNG\r\n\x1a\n"
 LIMIT = 100_000  # characters, some 30 screens
 
 
@@ -87,13 +88,20 @@ def bound(content):
         data["text/plain"] = shortened(data["text/plain"])
     for kind in data.keys() & {"image/png", "image/jpeg", "image/gif", "application/pdf"}:
         try:
-            binascii.a2b_base64(data[kind])
+            image = binascii.a2b_base64(data[kind])
+            if kind == "image/png" and not (image.startswith(PNG) and len(image) > 24):  # a page tells its size
+                raise ValueError("it does not begin as a PNG")
         except (ValueError, TypeError) as error:
-            raise ValueError(f"the cell shows {kind} that is no base64: {error}. Encode its bytes.") from error
+            raise ValueError(f"the cell shows {kind} that is no base64 of one: {error}. Encode its bytes.") from error
     figure = content.get("metadata", {}).get("labcode", {})
-    wrong = [key for key in ("name", "caption", "alt") if not isinstance(figure.get(key), str)] if figure else []
+    wrong = [key for key in ("name", "caption", "alt") if not is_line(figure.get(key))] if figure else []
     if wrong:
-        raise ValueError(f"the cell shows a figure whose {', '.join(wrong)} is missing or no text. Use plots.show.")
+        raise ValueError(f"the cell shows a figure whose {', '.join(wrong)} is missing or no line. Use plots.show.")
+
+
+def is_line(text):
+    """Whether this is one line of text; more could hold Markdown's blocks, such as directives and footnotes."""
+    return isinstance(text, str) and len(text.splitlines()) == 1
 
 
 def shortened(text):

@@ -33,12 +33,14 @@ class Chapter:
             self.notebook = read_notebook(path.read_bytes(), path)
             self.parameters_cell = next(cell for cell in code_cells(self.notebook) if has_tag(cell, "parameters"))
             self.parameters = literals(self.parameters_cell.source)
+            if any(has_tag(cell, "injected-parameters") for cell in self.notebook.cells):
+                raise ValueError("a cell is tagged `injected-parameters`, as papermill leaves them. Remove that cell")
         except OSError as error:
             raise ExtensionError(f"{path} cannot be read: {error.strerror}. Expected a notebook.") from error
         except StopIteration:
             raise ExtensionError(f"{path} has no code cell tagged `parameters`. Tag the cell that sets them.") from None
-        except (ValueError, SyntaxError) as error:
-            raise ExtensionError(f"{path}: {error}. Expected parameters that are literals.") from error
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+            raise ExtensionError(f"{path}: {error}. Expected parameters that are literals for JSON.") from error
         try:
             self.kept = read_notebook(self.kept_path.read_bytes(), self.kept_path)
             self.record = dict(self.kept.metadata[RECORD])
@@ -215,10 +217,16 @@ def has_tag(cell, tag):
 
 
 def literals(source):
-    """The values that a parameters cell assigns, a dict name: value."""
+    """The values that a parameters cell assigns, a dict name: value.
+
+    Raises:
+        ValueError, TypeError, SyntaxError, RecursionError, MemoryError: these are no literals, or none that JSON has.
+    """
     nodes = [node for node in ast.parse(source).body if isinstance(node, ast.Assign | ast.AnnAssign)]
     pairs = [(target, node.value) for node in nodes for target in getattr(node, "targets", None) or [node.target]]
-    return {target.id: ast.literal_eval(value) for target, value in pairs if isinstance(target, ast.Name)}
+    values = {target.id: ast.literal_eval(value) for target, value in pairs if isinstance(target, ast.Name)}
+    json.dumps(values)
+    return values
 
 
 def hash_source(folder, source):

@@ -144,7 +144,7 @@ class Execution:
         if self.progress.exists():
             added = self.progress.read_bytes()[self.read :]
             for line in added[: added.rfind(b"\n") + 1].splitlines(keepends=True):  # a half-written line: next time
-                with contextlib.suppress(ValueError):  # half a line, where the disk was full
+                with contextlib.suppress(ValueError, TypeError, LookupError):  # half a line, where the disk was full
                     event = json.loads(line)
                     self.waiting_since = self.read if event["waiting"] else None
                     texts.append(event["text"])

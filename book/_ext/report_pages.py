@@ -80,15 +80,18 @@ def finish_page(app, pagename, templatename, context, doctree):
     body = context["body"].replace('<th class="head"><p></p></th>', "<td></td>")
     files = {name: source for source, name in app.builder.images.items()}
     body = WITHIN_NUMBER.sub(lambda found: found[1] or "\N{NO-BREAK SPACE}", body)
-    body = PICTURE.sub(lambda image: size_of(Path(app.srcdir, files[image[1]])), body)
+    body = PICTURE.sub(lambda image: size_of(app.srcdir, files.get(image[1])), body)
     notebook = context["pathto"](f"_sources/{context['sourcename']}", resource=True)
     link = f'<a href="{notebook}" download>This chapter as it was executed (.ipynb, zipped)</a>'
     context["body"] = f'{body}\n<p class="download">{link}</p>'
 
 
-def size_of(path):
-    """The attributes of a PNG that leave room for it and let the text come first."""
-    width, height = struct.unpack(">II", path.read_bytes()[16:24])
+def size_of(folder, name):
+    """The attributes of a PNG that leave room for it and let the text come first; none of what is not here."""
+    head = Path(folder, name).read_bytes()[16:24] if name else b""
+    if len(head) < 8:
+        return ""
+    width, height = struct.unpack(">II", head)
     return f'width="{width}" height="{height}" decoding="async" fetchpriority="low" '
 
 

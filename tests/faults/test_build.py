@@ -82,6 +82,12 @@ def without_parameters(text):
     return json.dumps(notebook)
 
 
+def with_injected(text):
+    notebook = json.loads(text)
+    notebook["cells"][2]["metadata"] = {"tags": ["injected-parameters"]}
+    return json.dumps(notebook)
+
+
 BAD = {
     "cut": (lambda text: text[: len(text) // 2], "cut.ipynb is no notebook: Notebook does not appear to be JSON"),
     "deep": (lambda text: 100_000 * "[", "deep.ipynb is no notebook: "),
@@ -93,6 +99,19 @@ BAD = {
     "list": (lambda text: "[]", "list.ipynb is no notebook: "),
     "number": (lambda text: json.dumps({**json.loads(text), "cells": [3]}), "number.ipynb is no notebook: "),
     "other": (without_parameters, "other.ipynb has no code cell tagged `parameters`"),
+    "injected": (with_injected, "a cell is tagged `injected-parameters`, as papermill leaves them. Remove that cell"),
+    "bytes": (
+        lambda text: text.replace('name = \\"word\\"', "name = b'word'"),
+        "Object of type bytes is not JSON serializable. Expected parameters that are literals",
+    ),
+    "unhashable": (
+        lambda text: text.replace('name = \\"word\\"', "name = {[]: 1}"),
+        "unhashable type: 'list'. Expected parameters that are literals",
+    ),
+    "negated": (
+        lambda text: text.replace('name = \\"word\\"', f"name = {5_000 * '-'}1"),
+        "Expected parameters that are literals",
+    ),
     "typed": (
         lambda text: text.replace('name = \\"word\\"', "name = open(3)"),
         "Expected parameters that are literals",
@@ -110,6 +129,25 @@ def test_one_error_names_all_notebooks_that_cannot_be_used(tmp_path):
     for _, message in BAD.values():
         assert message in log
     assert not left_over(book)
+
+
+GONE = {
+    "missing": lambda path: path.unlink(),
+    "folder": lambda path: (path.unlink(), path.mkdir()),
+    "circle": lambda path: (path.unlink(), path.symlink_to(path)),
+}
+
+
+def test_chapters_that_are_not_there_are_one_error_and_their_pages_stay(tmp_path):
+    book = Book(tmp_path, dict.fromkeys(GONE, WORD))
+    assert book.build()[0] == 0
+    for name, remove in GONE.items():
+        remove(book.path(name))
+    code, log = book.build()
+    assert code == 1 and log.count("Extension error") == 1
+    for name in GONE:
+        assert f"_toc.yml names book/{name}, of which there is no file that can be read" in log
+        assert "the word is first" in book.page(f"book/{name}")
 
 
 # What gives the right pages all the same
@@ -495,6 +533,9 @@ def test_read_only_sources_are_built_and_a_read_only_build_is_an_error(whole):
     with read_only(sources):
         code, log = build_behind(means.UNPRIVILEGED, whole)
         assert code == 1 and f"Permission denied: '{whole.root / '_build'}'" in log
+    whole.path("word").chmod(0)
+    code, log = build_behind(means.UNPRIVILEGED, whole)
+    assert code == 1 and "_toc.yml names book/word, of which there is no file that can be read" in log
 
 
 @contextlib.contextmanager

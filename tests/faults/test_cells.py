@@ -104,7 +104,8 @@ def test_half_a_line_of_progress_is_read_once_the_other_half_is_there(tmp_path):
     line = json.dumps({"text": "epoch 1 of 5", "waiting": False})
     execution.progress.write_text(line[:9])
     assert execution.new_events() == []
-    execution.progress.write_text(f"{line}\n{line[:9]}\n{line}\n")  # the second was cut where the disk was full
+    cut = f"{line[:9]}\n7\n{{}}\n"  # where the disk was full; or not of ours
+    execution.progress.write_text(f"{line}\n{cut}{line}\n")
     assert execution.new_events() == ["epoch 1 of 5", "epoch 1 of 5"] and execution.new_events() == []
 
 
@@ -209,7 +210,7 @@ def test_a_figure_without_what_its_page_needs_fails_its_cell(tmp_path):
     book = Book(tmp_path, {"shows": ["# Shows", "seed = 0", shows]})
     code, log = book.build()
     assert code == 1 and "shows.ipynb: code cell 2 of 2 failed" in log and not book.kept("shows").exists()
-    assert "a figure whose name, caption, alt is missing or no text" in log
+    assert "a figure whose name, caption, alt is missing or no line" in log
 
 
 def test_after_a_failure_is_seen_no_further_chapter_is_started(tmp_path, monkeypatch):
@@ -220,6 +221,12 @@ def test_after_a_failure_is_seen_no_further_chapter_is_started(tmp_path, monkeyp
     assert "c" not in book.runs(), "b may have begun before the failure was seen"
 
 
+def test_a_cell_that_shows_what_is_no_png(tmp_path):
+    book = Book(tmp_path, {"shows": ["# Shows", "seed = 0", "display({'image/png': 'QUJD'}, raw=True)"]})
+    code, log = book.build()
+    assert code == 1 and "shows.ipynb: code cell 2 of 2 failed" in log and "it does not begin as a PNG" in log
+
+
 @pytest.mark.parametrize("kind", ["image/png", "image/gif", "image/jpeg", "application/pdf"])
 @pytest.mark.parametrize("content", ["'cut'", "5"])
 def test_a_cell_that_shows_what_is_no_base64(tmp_path, kind, content):
@@ -227,7 +234,7 @@ def test_a_cell_that_shows_what_is_no_base64(tmp_path, kind, content):
     book = Book(tmp_path, {"shows": ["# Shows", "seed = 0", shows, "pass"]})
     code, log = book.build()
     assert code == 1 and "shows.ipynb: code cell 2 of 3 failed" in log
-    assert f"{kind} that is no base64" in log and "Traceback" not in log and not book.kept("shows").exists()
+    assert f"{kind} that is no base64 of one" in log and "Traceback" not in log and not book.kept("shows").exists()
 
 
 def test_value_that_cannot_be_pasted_fails_every_time(tmp_path):

@@ -41,6 +41,26 @@ Inline {attack("inline")} and [a link](javascript:alert('link')) and ![](javascr
 .. raw:: html
 
    {attack("rst")}
+.. meta::
+   :http-equiv=refresh: 0; url=javascript:alert('meta')
+```
+
+A note.[^note]
+
+[^note]: {attack("footnote")}
+
+```{{image}} x.png
+:target: javascript:alert('target')
+```
+
+```{{button-link}} javascript:alert('button')
+{attack("button")}
+```
+
+```{{include}} ../secret.txt
+```
+
+```{{thebe-button}} {attack("thebe")}
 ```
 """
 CELLS = [
@@ -55,7 +75,7 @@ CELLS = [
     f"'\">' + {attack('alt')!r}}}\n"
     f"display({{'image/png': {PIXEL!r}, 'text/plain': 'dot'}}, raw=True, metadata={{'labcode': figure}})",
 ]
-SHOWN = {"stdout", "stderr", "plain", "glue", "caption", "inline", "block", "table", "raw", "rst", "source"}
+SHOWN = {"stdout", "stderr", "plain", "glue", "caption", "inline", "block", "table", "raw", "rst", "source", "footnote"}
 
 
 def configuration():
@@ -70,11 +90,13 @@ def configuration():
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """The HTML of a page whose chapter attacks by each kind of output."""
-    root = tmp_path_factory.mktemp("book")
+    root = tmp_path_factory.mktemp("parent") / "book"
+    root.mkdir()
+    (root.parent / "secret.txt").write_text("a secret")
     make = nbformat.v4
     cells = [make.new_code_cell(source) for source in CELLS]
     cells[0].metadata["tags"] = ["parameters"]
-    cells = [make.new_markdown_cell("# Attack\n\nGlued: {glue:text}`word`."), *cells]
+    cells = [make.new_markdown_cell(f'# Attack\n\nCode: `">{attack("code")}`. Glued: {{glue:text}}`word`.'), *cells]
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(make.new_notebook(cells=cells, metadata={"kernelspec": spec}), root / "chapter.ipynb")
     (root / "_config.yml").write_text(yaml.safe_dump(configuration()))
@@ -98,6 +120,7 @@ class Found(html.parser.HTMLParser):
         self.inside = tag
         self.obeyed += [name for name, value in attributes if name.startswith("on") and "alert" in (value or "")]
         self.obeyed += [value for _, value in attributes if (value or "").strip().lower().startswith("javascript:")]
+        self.obeyed += [tag] if tag == "meta" and "refresh" in str(attributes) and "alert" in str(attributes) else []
 
     def handle_endtag(self, tag):
         self.inside = None
@@ -110,7 +133,7 @@ class Found(html.parser.HTMLParser):
 
 
 def test_no_markup_of_an_output_is_obeyed(page):
-    assert Found(page).obeyed == []
+    assert Found(page).obeyed == [] and "a secret" not in page
 
 
 def test_the_markup_of_every_output_is_shown_as_text(page):
@@ -124,7 +147,12 @@ def test_an_alternative_text_stays_one(page):
 
 @pytest.mark.parametrize(
     "markup",
-    ["<script>alert('x')</script>", "<b onclick=\"alert('x')\">b</b>", "<a href=\" JavaScript:alert('x')\">a</a>"],
+    [
+        "<script>alert('x')</script>",
+        "<meta http-equiv='refresh' content=\"0; alert('x')\">",
+        "<b onclick=\"alert('x')\">b</b>",
+        "<a href=\" JavaScript:alert('x')\">a</a>",
+    ],
 )
 def test_markup_that_is_obeyed_would_be_seen(markup):
     assert len(Found(f"<p>{markup}</p>").obeyed) == 1

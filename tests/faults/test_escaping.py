@@ -75,6 +75,7 @@ CELLS = [
     f"'\">' + {attack('alt')!r}}}\n"
     f"display({{'image/png': {PIXEL!r}, 'text/plain': 'dot'}}, raw=True, metadata={{'labcode': figure}})",
 ]
+FAR = "https://example.org/far.png"
 SHOWN = {"stdout", "stderr", "plain", "glue", "caption", "inline", "block", "table", "raw", "rst", "source", "footnote"}
 
 
@@ -96,7 +97,10 @@ def page(tmp_path_factory):
     make = nbformat.v4
     cells = [make.new_code_cell(source) for source in CELLS]
     cells[0].metadata["tags"] = ["parameters"]
-    cells = [make.new_markdown_cell(f'# Attack\n\nCode: `">{attack("code")}`. Glued: {{glue:text}}`word`.'), *cells]
+    cells = [
+        make.new_markdown_cell(f'# Attack\n\nCode: `">{attack("code")}`. Glued: {{glue:text}}`word`.\n\n![]({FAR})'),
+        *cells,
+    ]
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(make.new_notebook(cells=cells, metadata={"kernelspec": spec}), root / "chapter.ipynb")
     (root / "_config.yml").write_text(yaml.safe_dump(configuration()))
@@ -143,6 +147,10 @@ def test_the_markup_of_every_output_is_shown_as_text(page):
 
 def test_an_alternative_text_stays_one(page):
     assert """alt="&quot;&gt;&lt;script&gt;alert('alt')""" in page.replace("&#x27;", "'").replace("&#39;", "'")
+
+
+def test_a_picture_from_elsewhere_is_no_hindrance(page):
+    assert f'src="{FAR}"' in page
 
 
 @pytest.mark.parametrize(

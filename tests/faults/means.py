@@ -10,6 +10,7 @@ import pytest
 
 # Root passes every check of permission; without its capabilities it is any other user, who owns what it made.
 UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+MOUNT = 'mount -t tmpfs -o size="$0" tmpfs "$1" && shift && exec "$@"'
 PATIENCE = 200  # seconds until a process that should have ended counts as hanging
 HOLD = """
 import sys
@@ -37,8 +38,7 @@ def run(prefix, code, *arguments):
 
 def little_room(folder, kilobytes):
     """The prefix that gives a process a file system of its own at ``folder``, of that size; gone with the process."""
-    mount = f'mount -t tmpfs -o size={kilobytes}k tmpfs "$0" && exec "$@"'
-    prefix = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, str(folder)]
+    prefix = ["unshare", "--mount", "--map-root-user", "sh", "-c", MOUNT, f"{kilobytes}k", str(folder)]
     if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
         pytest.skip("needs a system that lets a process mount a file system of its own")
     return prefix

@@ -19,17 +19,24 @@ MODULES = {
     *("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal", "runpy"),
     *("tarfile", "telnetlib", "ftplib"),
 }
-BUILTINS = {"eval", "exec", "compile", "__import__"}
+BUILTINS = {"eval", "exec", "compile", "__import__", "__builtins__"}
 CALLS = {  # ends of functions' names
     *("os.system", "os.popen", "getoutput", "getstatusoutput", "create_subprocess_shell", "get_ipython().system"),
     *("import_module", "_create_unverified_context", "get_ipython().run_cell", "pandas.eval"),
     *("load_model", "model_from_json", "load_weights", "TFSMLayer", "saved_model.load", "torch.load", "joblib.load"),
     *("extractall", "extract", "unpack_archive", "read_pickle", "enable_unsafe_deserialization"),
-    *("yaml.load", "yaml.unsafe_load", "yaml.full_load"),
+    *("yaml.load", "yaml.unsafe_load", "yaml.full_load", "run_line_magic", "run_cell_magic", "exec_module"),
+    *("timeit.timeit", "timeit.repeat", "cProfile.run", "InteractiveInterpreter", "InteractiveConsole"),
+    *("numpy_pickle.load", "ForkingPickler", "read_hdf", "hub.load", "deserialize_keras_object"),
+    *("load_op_library", "CDLL"),
 }
 ARGUMENTS = {("shell", True), ("allow_pickle", True), ("verify", False), ("safe_mode", False)}
 ADDRESS = re.compile(r"http://(?!127\.0\.0\.1|www\.w3\.org/|no-such-host\.invalid|localhost)")
-SCRIPT = re.compile(r"\beval\(|new Function\(|document\.write\(|insertAdjacentHTML|outerHTML|javascript:")
+SCRIPT = re.compile(
+    r"\beval\b|\bFunction\s*\(|document\.write|insertAdjacentHTML|outerHTML|srcdoc|javascript:"
+    r"|innerHTML\s*\+?=(?!\s*([\"']|TEMPLATE;|Array\.from\(\{ length))"
+    r"|createContextualFragment|set(Timeout|Interval)\s*\(\s*[\"'`]"
+)
 
 
 def faults(source):
@@ -42,7 +49,7 @@ def faults(source):
             module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
             names = {alias.asname or alias.name: f"{module}{alias.name}" for alias in node.names}
             full |= {here: name for here, name in names.items() if "." not in here}
-            found += [name for name in names.values() if name.split(".")[0] in MODULES or is_forbidden(name)]
+            found += [name for name in names.values() if MODULES & {*name.split(".")} or is_forbidden(name)]
             found += [name for name in names.values() if name == "numpy.load"]  # whose calls would not be told
         elif isinstance(node, ast.Call):
             name = full_name(node.func, full)
@@ -54,7 +61,10 @@ def faults(source):
                 found.append(f"{name} without allow_pickle=False")
             texts = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
             found += [ast.unparse(node)] if name == "getattr" and any(map(is_forbidden, texts)) else []
-        elif isinstance(node, ast.List):
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            given = [(target.attr, node.value.value) for target in node.targets if isinstance(target, ast.Attribute)]
+            found += [f"{key}={value}" for key, value in given if (key, value) in ARGUMENTS]
+        elif isinstance(node, ast.List | ast.Tuple):
             found += [ast.unparse(node)] if is_shell_of_text(node.elts) else []
         if isinstance(node, ast.Name | ast.Attribute) and is_forbidden(name := full_name(node, full)):
             found.append(name)
@@ -74,10 +84,12 @@ def is_forbidden(name):
 
 def is_shell_of_text(arguments):
     """Whether these begin a shell with something else than a constant."""
-    texts = [each.value if isinstance(each, ast.Constant) else None for each in arguments]
-    follows = arguments[texts.index("-c") + 1 :] if "-c" in texts else []
-    is_constant = bool(follows) and (isinstance(follows[0], ast.Constant) or ast.unparse(follows[0]).isupper())
-    return bool(follows) and str(texts[0]).endswith("sh") and not is_constant
+    texts = [str(each.value) if isinstance(each, ast.Constant) else "" for each in arguments]
+    for shell, option, script in zip(texts, texts[1:], arguments[2:], strict=False):
+        is_constant = isinstance(script, ast.Constant) or ast.unparse(script).isupper()
+        if shell.endswith("sh") and re.fullmatch(r"-\w*c", option) and not is_constant:
+            return True
+    return False
 
 
 def sources():
@@ -117,6 +129,13 @@ def test_no_source_runs_what_it_is_given():
         "get_ipython().run_cell(text)",
         "subprocess.run(['/bin/sh', '-c', f'ls {text}'])",
         "subprocess.run(['sh', '-c', text])",
+        "subprocess.run(('/bin/sh', '-ec', text))",
+        "subprocess.run(['env', 'sh', '-c', text])",
+        "session.verify = False",
+        "from joblib.externals import cloudpickle",
+        "__builtins__['eval'](text)",
+        "timeit.timeit(text)",
+        "get_ipython().run_line_magic('run', text)",
         "importlib.import_module(name)",
         "run = eval",
         "builtins.exec(text)",
@@ -141,6 +160,21 @@ def test_a_source_that_does_would_be_seen(source):
 def test_what_is_harmless_is_not_taken_for_a_fault():
     assert faults("re.compile('x'); model.compile(); np.load(path, allow_pickle=False); yaml.safe_load(x)") == []
     assert faults("subprocess.run(['sh', '-c', 'true']); subprocess.run([python, '-c', code])") == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "eval (text)",
+        "Function('return ' + text)()",
+        "setTimeout('run(' + text + ')')",
+        "node.innerHTML = text",
+        "frame.srcdoc = text",
+        "range.createContextualFragment(text)",
+    ],
+)
+def test_a_script_that_does_would_be_seen(script):
+    assert SCRIPT.search(script)
 
 
 def test_scripts_build_nothing_from_text_that_they_are_given():

@@ -1,5 +1,6 @@
 """A Run is trained once, found again by what made it, and never half or damaged."""
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -161,6 +162,8 @@ def facts(seed=0):
 def test_facts_say_all_that_decides_a_run_and_are_json():
     assert json.loads(json.dumps(facts())) == facts() == facts()
     assert facts()["versions"].keys() == {"python", "tensorflow", "keras", "numpy"}
+    assert facts()["versions"]["numpy"] == np.__version__ and facts()["versions"]["python"] in sys.version
+    assert facts()["versions"]["tensorflow"] == importlib.metadata.version("tensorflow")
     assert facts(seed=1) != facts() and facts()["processor"] == runs.processor()
 
 
@@ -215,7 +218,7 @@ def test_editing_what_trains_changes_the_key_and_editing_anything_else_does_not(
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
     changed = json.loads(done.stdout)
     assert {name for name, is_changed in changed.items() if is_changed} == set(runs.SOURCES)
-    assert changed["models.py"] and changed["fitting.py"] and changed["loop.py"]
+    assert all(changed[f"{name}.py"] for name in ("data", "fitting", "idx", "loop", "models", "training"))
     assert not changed["plots.py"] and not changed["claims.py"] and not changed["evaluation.py"]
 
 

@@ -247,7 +247,7 @@ def test_a_scheduler_that_is_gone_ends_the_study_with_one_line_and_once_back_it_
     assert_as_on_this_machine(trained, monkeypatch)
 
 
-@pytest.mark.parametrize("address", ["nonsense", "http://somewhere:1", "", "tcp://127.0.0.1:port"])
+@pytest.mark.parametrize("address", ["nonsense", "ftp://somewhere:1", "", "tcp://127.0.0.1:port"])
 def test_what_is_no_address_of_a_scheduler_ends_the_study(address):
     with pytest.raises(study.StudyError, match=f"the cluster at {address}: ValueError: .*1 planned, 0 recorded"):
         study.run(["fc"], "mnist-5k", 1, scheduler=address)

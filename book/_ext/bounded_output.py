@@ -70,12 +70,7 @@ class BoundedClient(PapermillNotebookClient):
 
 
 def bound(content):
-    """Shorten the texts of an output that is no print.
-
-    Raises:
-        ValueError: its image is no base64, or a figure's name, caption or text is missing, which would be found only
-            after the chapter counts as done.
-    """
+    """Shorten the texts of an output that is no print; ValueError where a page could not show its image or figure."""
     if "traceback" in content:
         content["evalue"], content["traceback"] = shortened(content["evalue"]), [*map(shortened, content["traceback"])]
     data = content.get("data", {})
@@ -87,20 +82,32 @@ def bound(content):
     if "text/plain" in data:
         data["text/plain"] = shortened(data["text/plain"])
     for kind in data.keys() & {"image/png", "image/jpeg", "image/gif", "application/pdf"}:
-        try:
-            image = binascii.a2b_base64(data[kind])
-            if kind == "image/png" and not (image.startswith(PNG) and len(image) > 24):  # a page tells its size
-                raise ValueError("it does not begin as a PNG")
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"the cell shows {kind} that is no base64 of one: {error}. Encode its bytes.") from error
-    figure = content.get("metadata", {}).get("labcode", {})
+        check_image(kind, data[kind])
+    check_figure(content.get("metadata", {}).get("labcode", {}))
+
+
+def check_image(kind, text):
+    """Raise ValueError where an image is no base64 of one: found later, the chapter would count as done."""
+    try:
+        image = binascii.a2b_base64(text)
+        if kind == "image/png" and not (image.startswith(PNG) and len(image) > 24):  # a page tells its size
+            raise ValueError("it does not begin as a PNG")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"the cell shows {kind} that is no base64 of one: {error}. Encode its bytes.") from error
+
+
+def check_figure(figure):
+    """Raise ValueError where a figure has no name, caption or alternative text of one line.
+
+    More lines could hold Markdown's blocks: directives, and footnotes that leave the caption.
+    """
     wrong = [key for key in ("name", "caption", "alt") if not is_line(figure.get(key))] if figure else []
     if wrong:
         raise ValueError(f"the cell shows a figure whose {', '.join(wrong)} is missing or no line. Use plots.show.")
 
 
 def is_line(text):
-    """Whether this is one line of text; more could hold Markdown's blocks, such as directives and footnotes."""
+    """Whether this is one line of text."""
     return isinstance(text, str) and len(text.splitlines()) == 1
 
 

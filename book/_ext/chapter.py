@@ -33,14 +33,15 @@ class Chapter:
             self.notebook = read_notebook(path.read_bytes(), path)
             self.parameters_cell = next(cell for cell in code_cells(self.notebook) if has_tag(cell, "parameters"))
             self.parameters = literals(self.parameters_cell.source)
-            if any(has_tag(cell, "injected-parameters") for cell in self.notebook.cells):
-                raise ValueError("a cell is tagged `injected-parameters`, as papermill leaves them. Remove that cell")
         except OSError as error:
             raise ExtensionError(f"{path} cannot be read: {error.strerror}. Expected a notebook.") from error
         except StopIteration:
             raise ExtensionError(f"{path} has no code cell tagged `parameters`. Tag the cell that sets them.") from None
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
             raise ExtensionError(f"{path}: {error}. Expected parameters that are literals for JSON.") from error
+        if any(has_tag(cell, "injected-parameters") for cell in self.notebook.cells):
+            why = "papermill leaves such cells; this one would be executed and not shown"
+            raise ExtensionError(f"{path} has a cell tagged `injected-parameters`: {why}. Remove it.")
         try:
             self.kept = read_notebook(self.kept_path.read_bytes(), self.kept_path)
             self.record = dict(self.kept.metadata[RECORD])

@@ -99,7 +99,7 @@ BAD = {
     "list": (lambda text: "[]", "list.ipynb is no notebook: "),
     "number": (lambda text: json.dumps({**json.loads(text), "cells": [3]}), "number.ipynb is no notebook: "),
     "other": (without_parameters, "other.ipynb has no code cell tagged `parameters`"),
-    "injected": (with_injected, "a cell is tagged `injected-parameters`, as papermill leaves them. Remove that cell"),
+    "injected": (with_injected, "injected.ipynb has a cell tagged `injected-parameters`"),
     "bytes": (
         lambda text: text.replace('name = \\"word\\"', "name = b'word'"),
         "Object of type bytes is not JSON serializable. Expected parameters that are literals",

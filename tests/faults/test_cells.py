@@ -205,12 +205,19 @@ def test_a_cell_that_shows_much_text_in_whatever_way(tmp_path):
     assert sources.count("printed at last") == 1 and sources.count("shown at last") == 1, "in the cell alone"
 
 
-def test_a_figure_without_what_its_page_needs_fails_its_cell(tmp_path):
-    shows = f"display({{'image/png': '{PIXEL}'}}, raw=True, metadata={{'labcode': {{'caption': 3}}}})"
+@pytest.mark.parametrize(
+    ("figure", "wrong"),
+    [
+        ({"caption": 3}, "name, caption, alt"),
+        ({"name": "fig-a", "caption": "A[^1]\n\n[^1]: <script>alert(1)</script>", "alt": "a"}, "caption"),
+    ],
+)
+def test_a_figure_without_what_its_page_needs_fails_its_cell(tmp_path, figure, wrong):
+    shows = f"display({{'image/png': '{PIXEL}'}}, raw=True, metadata={{'labcode': {figure!r}}})"
     book = Book(tmp_path, {"shows": ["# Shows", "seed = 0", shows]})
     code, log = book.build()
     assert code == 1 and "shows.ipynb: code cell 2 of 2 failed" in log and not book.kept("shows").exists()
-    assert "a figure whose name, caption, alt is missing or no line" in log
+    assert f"a figure whose {wrong} is missing or no line" in log
 
 
 def test_after_a_failure_is_seen_no_further_chapter_is_started(tmp_path, monkeypatch):

@@ -33,12 +33,15 @@ class Chapter:
             self.notebook = read_notebook(path.read_bytes(), path)
             self.parameters_cell = next(cell for cell in code_cells(self.notebook) if has_tag(cell, "parameters"))
             self.parameters = literals(self.parameters_cell.source)
+            json.dumps(self.parameters.get("seed"))  # which is kept with the execution
         except OSError as error:
             raise ExtensionError(f"{path} cannot be read: {error.strerror}. Expected a notebook.") from error
         except StopIteration:
             raise ExtensionError(f"{path} has no code cell tagged `parameters`. Tag the cell that sets them.") from None
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-            raise ExtensionError(f"{path}: {error}. Expected parameters that are literals for JSON.") from error
+            raise ExtensionError(
+                f"{path}: {error}. Expected parameters that are literals, and a seed that JSON has."
+            ) from error
         if any(has_tag(cell, "injected-parameters") for cell in self.notebook.cells):
             why = "papermill leaves such cells; this one would be executed and not shown"
             raise ExtensionError(f"{path} has a cell tagged `injected-parameters`: {why}. Remove it.")
@@ -221,13 +224,11 @@ def literals(source):
     """The values that a parameters cell assigns, a dict name: value.
 
     Raises:
-        ValueError, TypeError, SyntaxError, RecursionError, MemoryError: these are no literals, or none that JSON has.
+        ValueError, TypeError, SyntaxError, RecursionError, MemoryError: these are no literals.
     """
     nodes = [node for node in ast.parse(source).body if isinstance(node, ast.Assign | ast.AnnAssign)]
     pairs = [(target, node.value) for node in nodes for target in getattr(node, "targets", None) or [node.target]]
-    values = {target.id: ast.literal_eval(value) for target, value in pairs if isinstance(target, ast.Name)}
-    json.dumps(values)
-    return values
+    return {target.id: ast.literal_eval(value) for target, value in pairs if isinstance(target, ast.Name)}
 
 
 def hash_source(folder, source):

@@ -101,8 +101,8 @@ BAD = {
     "other": (without_parameters, "other.ipynb has no code cell tagged `parameters`"),
     "injected": (with_injected, "injected.ipynb has a cell tagged `injected-parameters`"),
     "bytes": (
-        lambda text: text.replace('name = \\"word\\"', "name = b'word'"),
-        "Object of type bytes is not JSON serializable. Expected parameters that are literals",
+        lambda text: text.replace('name = \\"word\\"', "seed = b'word'"),
+        "Object of type bytes is not JSON serializable. Expected parameters that are literals, and a seed that JSON",
     ),
     "unhashable": (
         lambda text: text.replace('name = \\"word\\"', "name = {[]: 1}"),

@@ -23,7 +23,7 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
 )
-# SHA-256 of the decompressed files, so that any gzip of them will do, and how many images or labels each holds.
+# SHA-256 of the decompressed files, so that any gzip in one part will do, and how many images or labels each holds.
 FILES = {
     "train-images-idx3-ubyte": ("ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db", 60_000),
     "train-labels-idx1-ubyte": ("65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5", 60_000),
@@ -192,7 +192,7 @@ def _unpacked(packed, file):
         content = unpacking.decompress(packed, most + 1)  # whatever it claims to hold
     except zlib.error as error:
         raise ValueError(f"expected a gzip that can be read, found {error}") from error
-    if len(content) <= most and (not unpacking.eof or unpacking.unused_data):
+    if len(content) <= most and (not unpacking.eof or unpacking.unused_data.strip(b"\0")):
         raise ValueError(f"expected one whole gzip, found {'more behind it' if unpacking.eof else 'a part of one'}")
     return content
 

@@ -23,7 +23,7 @@ from labcode import progress
 
 LIMIT_GB = 2.0
 # What reading a damaged entry may raise, be it a file that was made longer than the memory is.
-DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError, zipfile.BadZipFile)
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError, zipfile.BadZipFile)
 WAIT_SECONDS = 3600  # for another process that makes the same Run; longer than any training here takes
 
 

@@ -68,7 +68,7 @@ def test_figure_has_caption_number_and_alternative_text(book):
     page = book.first_pages["one"]
     figure = re.search(r'<figure[^>]*id="fig-dot".*?</figure>', page, re.S)[0]
     assert 'alt="one black pixel"' in figure
-    assert "Fig. 1 A dot." in re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", figure))
+    assert "Fig. 1 A *dot*." in re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", figure))
     assert re.search(r'href="#fig-dot"[^>]*>(<[^>]*>)*Fig. 1', page), "numref"
     assert page.count("<figure") == 1, "the number 42 beside it is no figure"
     assert len(re.findall(r"6</span>.*\*", page)) == 1, "its cell shows once"

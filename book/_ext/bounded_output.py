@@ -97,10 +97,7 @@ def check_image(kind, text):
 
 
 def check_figure(figure):
-    """Raise ValueError where a figure has no name, caption or alternative text of one line.
-
-    More lines could hold Markdown's blocks: directives, and footnotes that leave the caption.
-    """
+    """Raise ValueError where a figure has no name, caption or alternative text of one line."""
     wrong = [key for key in ("name", "caption", "alt") if not is_line(figure.get(key))] if figure else []
     if wrong:
         raise ValueError(f"the cell shows a figure whose {', '.join(wrong)} is missing or no line. Use plots.show.")

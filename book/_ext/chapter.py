@@ -12,6 +12,7 @@ from sphinx.errors import ExtensionError
 from labcode import atomic, data, provenance
 
 RECORD = "papermill_chapters"  # where an executed notebook's metadata has its key and provenance
+MARKUP = re.compile(r"[!-/:-@\[-`{-~]")  # what Markdown takes literally behind a backslash
 WORDS = {"mnist": "MNIST, 60,000 + 10,000 images", "mnist-5k": "mnist-5k, 4,000 + 1,000 of MNIST's digits"}
 
 
@@ -33,15 +34,14 @@ class Chapter:
             self.notebook = read_notebook(path.read_bytes(), path)
             self.parameters_cell = next(cell for cell in code_cells(self.notebook) if has_tag(cell, "parameters"))
             self.parameters = literals(self.parameters_cell.source)
-            json.dumps(self.parameters.get("seed"))  # which is kept with the execution
+            if not isinstance(seed := self.parameters.get("seed", 0), int):
+                raise ValueError(f"seed {seed!r}: expected a whole number")
         except OSError as error:
             raise ExtensionError(f"{path} cannot be read: {error.strerror}. Expected a notebook.") from error
         except StopIteration:
             raise ExtensionError(f"{path} has no code cell tagged `parameters`. Tag the cell that sets them.") from None
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-            raise ExtensionError(
-                f"{path}: {error}. Expected parameters that are literals, and a seed that JSON has."
-            ) from error
+            raise ExtensionError(f"{path}: {error}. Expected parameters that are literals.") from error
         if any(has_tag(cell, "injected-parameters") for cell in self.notebook.cells):
             why = "papermill leaves such cells; this one would be executed and not shown"
             raise ExtensionError(f"{path} has a cell tagged `injected-parameters`: {why}. Remove it.")
@@ -177,7 +177,8 @@ def with_figures(cell, kept):
             shown.metadata["tags"] = [*cell.metadata.get("tags", []), "remove-input"]
         figure = group[0].get("metadata", {}).get("labcode", {}) if group else {}
         if "caption" in figure:
-            options = {"caption": figure["caption"], "name": figure["name"]}
+            caption = MARKUP.sub(r"\\\g<0>", figure["caption"])  # what a cell computes is text, and no MyST
+            options = {"caption": caption, "name": figure["name"]}
             own = cell.metadata.get("mystnb", {})
             shown.metadata["mystnb"] = {**own, "figure": options, "image": {"alt": figure["alt"]}}
         cells.append(shown)

@@ -174,7 +174,7 @@ class Build:
         sources = {source: Path(app.srcdir) for source in app.config.papermill_sources}
         paths = {docname: Path(env.doc2path(docname)) for docname in sorted(env.found_docs)}
         chapters, faults = {}, []
-        for name in app.config.external_site_map:
+        for name in getattr(app.config, "external_site_map", ()):
             if (app.project.path2doc(name) or name) not in env.found_docs:
                 what_to_do = "Put it there, give the permission to read it, or take it out of _toc.yml"
                 faults.append(f"_toc.yml names {name}, of which there is no file that can be read. {what_to_do}.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.errors import ExtensionError
+from sphinx.transforms import SphinxTransform
 
 USED_AT_ONCE = ("documentation_options", "doctools")  # by scripts within the page
 PICTURE = re.compile(r'(?<=<img )(?=[^>]*src="[^"]*/([^"/]+\.png)")')
@@ -23,7 +24,7 @@ def setup(app):
     """Connect to Sphinx's events, in the order in which a build meets them."""
     app.add_html_math_renderer("mathml", (write_formula, None), (write_display, None))
     app.connect("config-inited", leave_out_thebe)
-    app.connect("doctree-read", show_markup_as_text)
+    app.add_transform(ShowMarkupAsText)
     app.connect("html-page-context", finish_page)
     app.connect("build-finished", zip_downloads, priority=700)  # when all that is offered is written
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
@@ -39,12 +40,26 @@ def leave_out_thebe(app, config):
                 app.disconnect(listener.id)
 
 
-def show_markup_as_text(app, doctree):
-    """Show the HTML in a Markdown output or in a caption as text: what a cell computes must not become a script."""
-    outputs = [node for node in doctree.findall(nodes.container) if node.get("mime_type") == "text/markdown"]
-    for node in [*outputs, *doctree.findall(nodes.caption)]:
-        for raw in list(node.findall(nodes.raw)):
-            raw.replace_self(nodes.inline("", raw.astext()))
+class ShowMarkupAsText(SphinxTransform):
+    """Show the markup in an output as text, but in HTML: what a cell computes must not become a script.
+
+    Nor may a Markdown output bring along pictures, which would be copied from wherever they are, or rules, which
+    docutils allows only between sections.
+    """
+
+    default_priority = 800  # before docutils looks at rules
+
+    def apply(self):
+        """Called by Sphinx for each page."""
+        for output in list(self.document.findall(nodes.container)):
+            if output.get("mime_type", "text/html") != "text/html":
+                for raw in list(output.findall(nodes.raw)):
+                    raw.replace_self(nodes.inline("", raw.astext()))
+            if output.get("mime_type") == "text/markdown":
+                for image in list(output.findall(nodes.image)):
+                    image.replace_self(nodes.inline("", image.get("alt", "")))
+                for rule in list(output.findall(nodes.transition)):
+                    rule.parent.remove(rule)
 
 
 def write_formula(translator, node):
@@ -63,7 +78,7 @@ def as_mathml(node, **options):
     """The MathML of a node's LaTeX."""
     try:
         return tex2mathml(node.astext(), **options)
-    except SyntaxError as error:
+    except ValueError as error:  # docutils' MathError is one
         raise ExtensionError(f"{node.astext()!r}: {error}. Write the formula with what docutils can read.") from error
 
 

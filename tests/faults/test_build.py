@@ -22,6 +22,9 @@ import nbformat
 import papermill_chapters
 import psutil
 import pytest
+import report_pages
+from docutils import nodes
+from sphinx.errors import ExtensionError
 from tiny_book import COMMAND, COUNT_RUNS, PIXEL, Book
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +105,7 @@ BAD = {
     "injected": (with_injected, "injected.ipynb has a cell tagged `injected-parameters`"),
     "bytes": (
         lambda text: text.replace('name = \\"word\\"', "seed = b'word'"),
-        "Object of type bytes is not JSON serializable. Expected parameters that are literals, and a seed that JSON",
+        "seed b'word': expected a whole number. Expected parameters that are literals",
     ),
     "unhashable": (
         lambda text: text.replace('name = \\"word\\"', "name = {[]: 1}"),
@@ -131,6 +134,12 @@ def test_one_error_names_all_notebooks_that_cannot_be_used(tmp_path):
     assert not left_over(book)
 
 
+@pytest.mark.parametrize("formula", [r"\foo", r"\foo{x}"])
+def test_a_formula_that_cannot_be_read_is_named(formula):
+    with pytest.raises(ExtensionError, match=f"{re.escape(repr(formula))}: .*Write the formula with what docutils can"):
+        report_pages.as_mathml(nodes.math("", formula))
+
+
 GONE = {
     "missing": lambda path: path.unlink(),
     "folder": lambda path: (path.unlink(), path.mkdir()),
@@ -140,13 +149,15 @@ GONE = {
 
 def test_chapters_that_are_not_there_are_one_error_and_their_pages_stay(tmp_path):
     book = Book(tmp_path, dict.fromkeys(GONE, WORD))
+    toc = tmp_path / "_toc.yml"
+    toc.write_text(toc.read_text().replace("book/circle", "book/circle.ipynb"))
     assert book.build()[0] == 0
     for name, remove in GONE.items():
         remove(book.path(name))
     code, log = book.build()
     assert code == 1 and log.count("Extension error") == 1
     for name in GONE:
-        assert f"_toc.yml names book/{name}, of which there is no file that can be read" in log
+        assert re.search(rf"_toc.yml names book/{name}(.ipynb)?, of which there is no file that can be read", log)
         assert "the word is first" in book.page(f"book/{name}")
 
 

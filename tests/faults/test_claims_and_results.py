@@ -155,6 +155,9 @@ CONTENTS = {
     "no text": lambda path: path.write_bytes(b"\xff\xfe\0"),
     "too deep": lambda path: path.write_text(100_000 * "["),
     "empty": lambda path: path.write_text(""),
+    "more in the last line": lambda path: path.write_text(
+        path.read_text().replace('{"digest of', '{"x": 1, "digest of')
+    ),
     "an empty list": lambda path: path.write_text("[]"),
     "without its last line": lambda path: path.write_text(re.sub(r",\n[^\n]*\n\]\n$", "\n]\n", path.read_text())),
 }

@@ -62,7 +62,17 @@ A note.[^note]
 
 ```{{thebe-button}} {attack("thebe")}
 ```
+
+![picture](../secret.txt)
+
+---
 """
+CAPTION = (
+    "A {{ env.__class__ }} {download}`../secret.txt` [c](../secret.txt) {bdg-link-danger}`go <javascript:alert('a')>` "
+    f"{attack('caption')}"
+)
+FENCE = "```{include} ../secret.txt"
+WIDGET = {"a": f"</script >{attack('widget')}"}
 CELLS = [
     "seed = 0  # \"</code><script>alert('source')</script>\"",
     "import sys\nfrom IPython.display import Markdown, display\nfrom myst_nb import glue",
@@ -71,9 +81,11 @@ CELLS = [
     f"class Text:\n    def __repr__(self):\n        return {attack('plain')!r}\nText()",
     f"Markdown({MARKDOWN!r})",
     f"glue('word', {attack('glue')!r}, display=False)",
-    f"figure = {{'name': 'fig-dot', 'caption': 'A {{}}'.format({attack('caption')!r}), 'alt': "
-    f"'\">' + {attack('alt')!r}}}\n"
+    f"figure = {{'name': 'fig-dot', 'caption': {CAPTION!r}, 'alt': '\">' + {attack('alt')!r}}}\n"
     f"display({{'image/png': {PIXEL!r}, 'text/plain': 'dot'}}, raw=True, metadata={{'labcode': figure}})",
+    f"figure = {{'name': 'fig-fence', 'caption': {FENCE!r}, 'alt': 'dot'}}\n"
+    f"display({{'image/png': {PIXEL!r}, 'text/plain': 'dot'}}, raw=True, metadata={{'labcode': figure}})",
+    f"display({{'application/vnd.jupyter.widget-view+json': {WIDGET!r}, 'text/plain': 'w'}}, raw=True)",
 ]
 FAR = "https://example.org/far.png"
 SHOWN = {"stdout", "stderr", "plain", "glue", "caption", "inline", "block", "table", "raw", "rst", "source", "footnote"}
@@ -89,8 +101,8 @@ def configuration():
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """The HTML of a page whose chapter attacks by each kind of output."""
+def pages(tmp_path_factory):
+    """The pages of a book whose chapter attacks by each kind of output."""
     root = tmp_path_factory.mktemp("parent") / "book"
     root.mkdir()
     (root.parent / "secret.txt").write_text("a secret")
@@ -109,7 +121,13 @@ def page(tmp_path_factory):
     env = os.environ | {"LABCODE_DATASET": "mnist-5k"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return (root / "_build" / "html" / "chapter.html").read_text("utf-8")
+    return root / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def page(pages):
+    """The HTML of that chapter."""
+    return (pages / "chapter.html").read_text("utf-8")
 
 
 class Found(html.parser.HTMLParser):
@@ -138,6 +156,19 @@ class Found(html.parser.HTMLParser):
 
 def test_no_markup_of_an_output_is_obeyed(page):
     assert Found(page).obeyed == [] and "a secret" not in page
+
+
+def test_nothing_of_an_output_s_markdown_reaches_outside_the_book(page, pages):
+    assert [path for path in pages.rglob("*") if path.is_file() and b"a secret" in path.read_bytes()] == []
+    assert "picture" in Found(page).shown and "<table" in page, "the table of an output is one"
+
+
+def test_a_caption_is_text(page):
+    shown = re.sub("[‘’]", "'", Found(page).shown)
+    assert (
+        "A {{ env.__class__ }} {download}`../secret.txt` [c](../secret.txt) {bdg-link-danger}`go <javascript:" in shown
+    )
+    assert "```{include} ../secret.txt" in shown
 
 
 def test_the_markup_of_every_output_is_shown_as_text(page):

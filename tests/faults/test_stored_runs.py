@@ -180,6 +180,10 @@ DAMAGES = {
     "an empty folder": lambda path: (shutil.rmtree(path), path.mkdir()),
     "arrays that are a folder": lambda path: ((path / "arrays.npz").unlink(), (path / "arrays.npz").mkdir()),
     "arrays that are a pipe": lambda path: ((path / "arrays.npz").unlink(), os.mkfifo(path / "arrays.npz")),
+    "a manifest that is a pipe": lambda path: (
+        (path / "manifest.json").unlink(),
+        os.mkfifo(path / "manifest.json"),
+    ),
     "arrays longer than any memory": lambda path: os.truncate(path / "arrays.npz", 2**40),
     "a manifest longer than any memory": lambda path: os.truncate(path / "manifest.json", 2**40),
 }

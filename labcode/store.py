@@ -167,7 +167,7 @@ def tidy(store, limit):
     """
     size, paths = 0, []
     with contextlib.suppress(OSError):  # a folder that cannot be looked into
-        paths = sorted(store.iterdir(), key=lambda path: _last_used(path, time.time()), reverse=True)
+        paths = sorted(store.iterdir(), key=_last_used, reverse=True)
     for path in paths:
         left_behind = path.suffix in (".lock", ".writing")
         size += 0 if left_behind else _size(path)
@@ -181,13 +181,13 @@ def tidy(store, limit):
                     _release(lock)
 
 
-def _last_used(path, now):
+def _last_used(path):
     """When an entry was used, for sorting; a time to come is from before a clock was set back, so long ago."""
     try:
         used = path.lstat().st_mtime
     except OSError:  # gone meanwhile
         used = 0
-    return used <= now, used
+    return used <= time.time(), used
 
 
 def _size(path):

@@ -300,6 +300,13 @@ def arguments():
     return json.dumps(data.FILES), *data.MIRRORS
 
 
+def wait_while_it_runs(process, condition):
+    """Wait, looking often, until a function returns something true."""
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)
+
+
 def start():
     """Start a download."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -334,9 +341,7 @@ def test_a_download_that_is_killed_leaves_whole_files_and_the_next_one_goes_on(c
     stuck = Mirror(contents, faults={"t10k-images-idx3-ubyte": "a body that stops"})
     serve(stuck)
     with start() as process:
-        while "t10k-images-idx3-ubyte" not in stuck.requests:
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.01)
+        wait_while_it_runs(process, lambda: "t10k-images-idx3-ubyte" in stuck.requests)
         process.kill()
     assert cached(cache) == {IMAGES_FILE, LABELS_FILE}
     serve(Mirror(contents))
@@ -388,11 +393,10 @@ def seconds_of_a_download(contents, cache, serve):
     """How long the four files take, from the first request on; nothing is kept."""
     mirror = Mirror(contents)
     serve(mirror)
-    with start():
-        means.wait_until(lambda: mirror.requests)
+    with start() as process:
+        wait_while_it_runs(process, lambda: mirror.requests)
         begun = time.monotonic()
-        while cached(cache) != set(data.FILES):
-            time.sleep(0.001)
+        wait_while_it_runs(process, lambda: cached(cache) == set(data.FILES))
         seconds = time.monotonic() - begun
     shutil.rmtree(cache)
     return seconds
@@ -405,9 +409,7 @@ def test_killed_at_random_moments_a_download_never_leaves_part_of_a_file(content
         mirror = Mirror(contents)
         serve(mirror)
         with start() as process:
-            while not mirror.requests:
-                assert process.poll() is None, process.communicate()
-                time.sleep(0.001)
+            wait_while_it_runs(process, lambda mirror=mirror: mirror.requests)
             time.sleep(random.Random(number).uniform(0, seconds))
             process.kill()
         for path in (cache / "mnist").glob("*-ubyte"):

@@ -19,7 +19,12 @@ from sphinx.util import logging as sphinx_logging
 LOGGER = sphinx_logging.getLogger(__name__)
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 LONGEST_SOCKET = 100  # bytes of a name, which are 103 at most (macOS), the number at its end included
-GUARD = 'read _; kill -s KILL -- "-$0"; rm -rf -- "$1"'  # nothing is ever written for it to read, so it reads the end
+GUARD = """
+read _  # nothing is ever written, so it reads the end
+kill -s KILL -- "-$0"
+grep -lszxF -e "TMPDIR=$1" /proc/[0-9]*/environ | cut -d / -f 3 | xargs kill -s KILL
+rm -rf -- "$1"
+"""
 TICK = 0.2  # seconds between two looks at the chapters in progress
 
 
@@ -86,7 +91,6 @@ class Execution:
         finally:
             run_sync(self.kernel.shutdown_kernel)(now=True)
             if guard:
-                guard.kill()
                 guard.communicate()
         if any(output.output_type == "error" for cell in code_cells(notebook) for output in cell.outputs):
             raise RuntimeError("SystemExit: this cell ended the chapter, which papermill lets pass. Remove the exit.")
@@ -170,9 +174,10 @@ class Execution:
 
 
 def start_guard(group, folder):
-    """Start a process that outlives this one: when it ends, however, that ends the group and removes the folder.
+    """Start a process that outlives this one: when this one ends, or says so, it ends the group and removes the folder.
 
-    A kernel ends by itself then, but not what its cells have started.
+    A kernel ends by itself then, but not what its cells have started. What left the kernel's group is found, on Linux,
+    by the folder for temporary files in its environment.
     """
     command = ["/bin/sh", "-c", GUARD, str(group), folder]
     return subprocess.Popen(

@@ -407,7 +407,10 @@ def wait_for_its_end(book):
     assert not psutil.wait_procs(processes_of(book), timeout=20)[1], "still running"
 
 
-STARTS = "import os, subprocess\nsubprocess.Popen(['sh', '-c', 'sleep 1000; true', os.getcwd()])"
+# Of a session of its own, where that can be found out.
+STARTS = """import os, subprocess
+command = ['sh', '-c', 'sleep 1000; true', os.getcwd()]
+subprocess.Popen(command, start_new_session=os.path.exists('/proc/self/environ'))"""
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, pytest.param(signal.SIGHUP, marks=pytest.mark.soak)])

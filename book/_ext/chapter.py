@@ -227,7 +227,7 @@ def literals(source):
     Raises:
         ValueError, TypeError, SyntaxError, RecursionError, MemoryError: these are no literals.
     """
-    nodes = [node for node in ast.parse(source).body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    nodes = [node for node in ast.parse(source).body if isinstance(node, ast.Assign | ast.AnnAssign) and node.value]
     pairs = [(target, node.value) for node in nodes for target in getattr(node, "targets", None) or [node.target]]
     return {target.id: ast.literal_eval(value) for target, value in pairs if isinstance(target, ast.Name)}
 

@@ -168,7 +168,8 @@ def test_chapters_that_are_not_there_are_one_error_and_their_pages_stay(tmp_path
 def book(tmp_path_factory):
     """A book in a folder of difficult name, with chapters of older formats, one that writes and one that prints."""
     prints = ["# Prints", "seed = 0", "for number in range(30_000): print('line', number)", "print('more')"]
-    writes = ["# Writes", "seed = 0", "open('notes.txt', 'w').write('in the source folder')\nprint('written')"]
+    leaves = "open('notes.txt', 'w').write('in the source folder')\nprint('written')"
+    writes = ["# Writes", "seed: int\nseed = 0", leaves]
     names = {"word": WORD, "minor": WORD, "major": WORD, "prints": prints, "clears": CLEARS, "writes": writes}
     book = Book(tmp_path_factory.mktemp("books") / "Ein Büchlein, 本", names, nb_merge_streams=True)
     minor = json.loads(book.path("minor").read_text())

@@ -1,6 +1,7 @@
 """Tiny books that tests build."""
 
 import contextlib
+import functools
 import os
 import re
 import signal
@@ -9,11 +10,13 @@ import sys
 import threading
 from pathlib import Path
 
+import jinja2
 import nbformat
 import psutil
 import yaml
 from click.testing import CliRunner
 from jupyter_book.cli.main import main as jupyter_book
+from sphinx import jinja2glue
 
 EXTENSION = Path(__file__).parents[1] / "book" / "_ext"
 NO_NETWORK = dict.fromkeys(["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"], "http://127.0.0.1:9")
@@ -21,6 +24,25 @@ COMMAND = str(Path(sys.executable).with_name("jupyter-book"))
 PATIENCE = 200  # seconds until a build that should have said something, or ended, counts as hanging
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 COUNT_RUNS = 'open("runs.txt", "a").write(f"{name}\\n");'
+
+
+class Templates(jinja2.BytecodeCache):
+    """The theme's templates, compiled once for all builds of a process: that takes longer than to make the pages."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def load_bytecode(self, bucket):
+        """Called by Jinja before it compiles a template."""
+        if bucket.key in self.kept:
+            bucket.bytecode_from_string(self.kept[bucket.key])
+
+    def dump_bytecode(self, bucket):
+        """Called by Jinja after it has compiled one."""
+        self.kept[bucket.key] = bucket.bytecode_to_string()
+
+
+jinja2glue.SandboxedEnvironment = functools.partial(jinja2glue.SandboxedEnvironment, bytecode_cache=Templates())
 
 
 class Book:

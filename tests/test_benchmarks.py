@@ -10,12 +10,14 @@ from labcode.network import REPORT_CNN
 from labcode.quiet import keras
 
 
+@pytest.mark.soak
 def test_the_changes_to_a_step_are_measured():
     ways = steps.cnn(2).keys()
     assert speed.CHANGES.keys() - {"ours, bfloat16"} <= ways  # that one where the processor has it
     assert steps.flop_of_cnn(2).keys() - {"all pixels"} <= ways
 
 
+@pytest.mark.soak
 def test_the_layouts_of_pytorch_are_two():
     torch, layouts = pytest.importorskip("torch"), {}
     images, labels = steps.some_digits(steps.BATCH)

@@ -79,6 +79,7 @@ BROKEN = {  # by network: a layer is missing, an activation is dropped
 }
 
 
+@pytest.mark.soak
 def test_broken_models_are_seen(tmp_path):
     shutil.copytree(ROOT / "labcode", tmp_path / "labcode", ignore=shutil.ignore_patterns("__pycache__"))
     models = tmp_path / "labcode" / "models.py"

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 CHECK = """
 import gc, sys
 before = gc.isenabled()
@@ -16,6 +18,7 @@ os.write(2, b"descriptor 2 works")
 """
 
 
+@pytest.mark.soak
 def test_packages_that_keras_would_bring_along_are_left_out_and_can_be_imported_later():
     env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     done = subprocess.run([sys.executable, "-c", CHECK], env=env, capture_output=True, text=True, check=True)

@@ -44,7 +44,10 @@ def test_failing_cell(tmp_path):
 
 @pytest.mark.parametrize(
     ("cell", "message"),
-    [("import os; os._exit(1)", "DeadKernelError"), ("import sys; sys.exit(0)", "SystemExit")],
+    [
+        pytest.param("import os; os._exit(1)", "DeadKernelError", marks=pytest.mark.soak),
+        ("import sys; sys.exit(0)", "SystemExit"),
+    ],
 )
 def test_cell_that_ends_the_kernel(tmp_path, cell, message):
     book = Book(tmp_path, {"ends": ["# Ends", "seed = 0", 'print("before")', cell, 'print("after")']})
@@ -58,7 +61,8 @@ def test_cell_that_ends_the_kernel(tmp_path, cell, message):
 
 CELLS = {
     "killed": (
-        "import os, subprocess\nsubprocess.Popen(['sleep', '1000'])\nos.kill(os.getpid(), 9)",
+        "import os, subprocess\nfor apart in (False, os.path.exists('/proc/self/environ')):\n"
+        "    subprocess.Popen(['sleep', '1000'], start_new_session=apart)\nos.kill(os.getpid(), 9)",
         "DeadKernelError",
     ),
     "memory": ("import resource\nresource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9))\nbytes(10**10)", "MemoryError"),
@@ -83,6 +87,7 @@ def is_sleep(pid):
     return False
 
 
+@pytest.mark.soak
 def test_timeout_does_not_count_waiting(tmp_path):
     imports = "import time\nfrom labcode import progress"
     wait = 'progress.report("waiting for a Run", waiting=True)'
@@ -109,7 +114,8 @@ def test_half_a_line_of_progress_is_read_once_the_other_half_is_there(tmp_path):
     assert execution.new_events() == ["epoch 1 of 5", "epoch 1 of 5"] and execution.new_events() == []
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt(tmp_path, sign):
     quick, long = (
         ["# Quick", "seed = 0", "import helper\nhelper.word"],
@@ -145,7 +151,7 @@ def test_a_cell_that_removes_its_notebook(tmp_path):
     assert "Sphinx" not in log.partition("chapters to execute failed")[2] and not book.kept("removes").exists()
 
 
-@pytest.mark.parametrize("target", ["helper.py", "changes.ipynb"])
+@pytest.mark.parametrize("target", ["helper.py", pytest.param("changes.ipynb", marks=pytest.mark.soak)])
 def test_a_cell_that_changes_a_source_is_an_error_and_not_a_stale_page(tmp_path, target):
     change = f"text = open({target!r}).read().replace('first', 'second')\nopen({target!r}, 'w').write(text)"
     book = Book(tmp_path, {"changes": ["# Changes", "seed = 0", f"word = 'first'\n{change}"]})
@@ -234,7 +240,10 @@ def test_a_cell_that_shows_what_is_no_png(tmp_path):
     assert code == 1 and "shows.ipynb: code cell 2 of 2 failed" in log and "it does not begin as a PNG" in log
 
 
-@pytest.mark.parametrize("kind", ["image/png", "image/gif", "image/jpeg", "application/pdf"])
+OTHER_KINDS = ("image/gif", "image/jpeg", "application/pdf")
+
+
+@pytest.mark.parametrize("kind", ["image/png", *[pytest.param(kind, marks=pytest.mark.soak) for kind in OTHER_KINDS]])
 @pytest.mark.parametrize("content", ["'cut'", "5"])
 def test_a_cell_that_shows_what_is_no_base64(tmp_path, kind, content):
     shows = f"from IPython.display import display\ndisplay({{'{kind}': {content}}}, raw=True)"

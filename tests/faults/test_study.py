@@ -345,6 +345,7 @@ def test_without_room_for_the_results_a_study_ends_with_one_line_and_goes_on_whe
     assert_as_on_this_machine(trained, monkeypatch)
 
 
+@pytest.mark.soak
 def test_no_thread_outlives_a_study(trained, monkeypatch):
     def feed_and_linger(*args, feed=queues.Queue._feed):
         feed(*args)

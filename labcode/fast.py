@@ -56,8 +56,8 @@ def reached(model):
 def initial_weights(network, seed):
     """Variables of the network's ``shapes()``: kernels by Glorot's uniform rule, biases 0, as Keras begins."""
     keras.utils.set_random_seed(seed)
-    glorot = keras.initializers.GlorotUniform  # one for each kernel: each gives the same numbers again and again
-    return [tf.Variable(glorot()(shape) if len(shape) > 1 else tf.zeros(shape)) for shape in network.shapes()]
+    glorot, seeds, shapes = keras.initializers.GlorotUniform, models.layer_seeds(seed), network.shapes()
+    return [tf.Variable(glorot(next(seeds))(shape) if len(shape) > 1 else tf.zeros(shape)) for shape in shapes]
 
 
 def adam(weights):

@@ -42,7 +42,9 @@ def new_model(name, seed):
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    return models.BUILDERS[name]()
+    model = models.BUILDERS[name]()
+    models.draw_first_weights(model, seed)
+    return model
 
 
 def new_optimizer(recipe):

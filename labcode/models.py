@@ -3,6 +3,8 @@
 Layers are named, for Keras numbers unnamed ones by what was built before in the process.
 """
 
+import random
+
 from labcode.quiet import keras
 
 Input, Sequential = keras.Input, keras.Sequential
@@ -59,6 +61,27 @@ def build_cnn():
 
 
 BUILDERS = {"fc": build_fc, "fc_dropout": build_fc_dropout, "cnn": build_cnn}
+
+
+def layer_seeds(seed):
+    """The seeds of a network's layers, one after the other: whole numbers.
+
+    They are those that Keras draws after ``keras.utils.set_random_seed(seed)``, but Keras draws from Python's own
+    generator, from which other threads can draw in between: those of a Dask worker do.
+    """
+    generator = random.Random(seed)  # noqa: S311
+    while True:
+        yield generator.randint(1, int(1e9))
+
+
+def draw_first_weights(model, seed):
+    """Set a new model's kernels by Glorot's uniform rule, and where its dropout begins; biases stay 0."""
+    seeds = layer_seeds(seed)
+    for layer in model.layers:
+        if isinstance(layer, (Conv2D, Dense)):
+            layer.kernel.assign(keras.initializers.GlorotUniform(next(seeds))(layer.kernel.shape))
+        elif isinstance(layer, Dropout):
+            layer.seed_generator.state.assign((next(seeds), 0))
 
 
 def multiply_adds(model):

@@ -4,8 +4,10 @@ import dataclasses
 import json
 import math
 import os
+import random
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -167,6 +169,30 @@ def test_each_epoch_sees_all_images_in_an_order_of_its_own(few, method):
     losses = -np.log(probabilities[np.arange(128), few.train_labels[:128]])
     expected = [losses[data.epoch_order(128, 1, epoch)].reshape(4, 32).mean(axis=1) for epoch in range(2)]
     np.testing.assert_allclose([first, second], expected, rtol=1e-5)
+
+
+def test_other_threads_that_draw_random_numbers_do_not_change_what_a_seed_gives():
+    from labcode import fast, fitting, network
+
+    def first():
+        model = fitting.new_model("fc_dropout", 3)
+        variables = [variable for layer in model.layers for variable in layer.variables]  # where dropout begins, too
+        return [each.numpy() for each in (*variables, *fast.initial_weights(network.REPORT_CNN, 3))]
+
+    alone, done = first(), threading.Event()
+
+    def draw():
+        while not done.is_set():
+            random.random()
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        for _ in range(5):
+            assert all(map(np.array_equal, alone, first()))
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_seeds_differ_in_first_weights_and_order(few):

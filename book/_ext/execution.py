@@ -22,7 +22,7 @@ LONGEST_SOCKET = 100  # bytes of a name, which are 103 at most (macOS), the numb
 GUARD = """
 read _  # nothing is ever written, so it reads the end
 kill -s KILL -- "-$0"
-grep -lszxF -e "TMPDIR=$1" /proc/[0-9]*/environ | cut -d / -f 3 | xargs kill -s KILL
+grep -lszF -e "/${1##*/}" /proc/[0-9]*/environ | cut -d / -f 3 | xargs kill -s KILL
 rm -rf -- "$1"
 """
 TICK = 0.2  # seconds between two looks at the chapters in progress
@@ -177,7 +177,7 @@ def start_guard(group, folder):
     """Start a process that outlives this one: when this one ends, or says so, it ends the group and removes the folder.
 
     A kernel ends by itself then, but not what its cells have started. What left the kernel's group is found, on Linux,
-    by the folder for temporary files in its environment.
+    by the folder for temporary files in its environment, whose own name no other has.
     """
     command = ["/bin/sh", "-c", GUARD, str(group), folder]
     return subprocess.Popen(

@@ -46,6 +46,7 @@ def setup(app):
     sys.excepthook = tell_once
     if threading.current_thread() is threading.main_thread():  # else Python does not let it
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no kernel outlives the build
+    app.build = ours(app.build)  # what Sphinx writes itself
     build = Build(app)
     app.connect("config-inited", leave_execution_to_us)
     app.connect("config-inited", ours(build.begin))
@@ -60,7 +61,7 @@ def setup(app):
 
 
 def ours(handler):
-    """The handler, whose trouble with files is told in one line instead of as a fault of this extension."""
+    """The function, whose trouble with files is told in one line instead of as a fault of the program."""
 
     @functools.wraps(handler)
     def handle(*arguments):
@@ -112,8 +113,9 @@ class Build:
         self.pages = Path(app.outdir) / ".papermill_chapters.json"  # what the pages were made from, and what they are
         self.chapters, self.stale, self.dataset = {}, {}, None
         self.gone, self.anew = set(), False  # pages that left the book; whether all are written anew
-        self.glue_faults = GlueFaults()
-        logging.getLogger("sphinx").addHandler(self.glue_faults)
+        self.glue_faults, self.unwritten = GlueFaults(), Unwritten()
+        for collects in (self.glue_faults, self.unwritten):
+            logging.getLogger("sphinx").addHandler(collects)
 
     def begin(self, app, config):
         """Wait for another build in this folder, whose files this one would disturb."""
@@ -281,6 +283,8 @@ class Build:
         """After a build that succeeded, note what its pages were made from; after any, let the next one begin."""
         try:
             if exception is None and self.dataset:
+                if self.unwritten.errors:
+                    raise self.unwritten.errors[0]
                 self.drop_what_is_not_shown(app.env)
                 note = {"dataset": self.dataset, "contents": self.contents(app.env), "files": self.files()}
                 write(self.pages, json.dumps(note, indent=1))
@@ -320,3 +324,15 @@ class GlueFaults(logging.Handler):
         """Called by logging for each of Sphinx's records."""
         if getattr(record, "type", None) == "mystnb" and str(getattr(record, "subtype", "")).startswith("glue"):
             self.messages.append(record.getMessage())
+
+
+class Unwritten(logging.Handler):
+    """Collects the errors of pages and figures that cannot be written, of which Sphinx only warns."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.errors = []
+
+    def emit(self, record):
+        """Called by logging for each of Sphinx's warnings."""
+        self.errors += [each for each in record.args or () if isinstance(each, OSError)]

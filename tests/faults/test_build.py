@@ -102,6 +102,7 @@ BAD = {
     "list": (lambda text: "[]", "list.ipynb is no notebook: "),
     "number": (lambda text: json.dumps({**json.loads(text), "cells": [3]}), "number.ipynb is no notebook: "),
     "other": (without_parameters, "other.ipynb has no code cell tagged `parameters`"),
+    "half": (lambda text: text.replace("# Word", r"\ud800"), "half.ipynb is no notebook: 'utf-8' codec can't encode"),
     "injected": (with_injected, "injected.ipynb has a cell tagged `injected-parameters`"),
     "bytes": (
         lambda text: text.replace('name = \\"word\\"', "seed = b'word'"),
@@ -335,6 +336,17 @@ def test_a_link_is_not_published(tmp_path):
     assert book.build()[0] == 0 and not list(book.pages.rglob("link.txt"))
 
 
+def test_a_published_file_whose_name_is_no_text_fails_its_chapter_alone(tmp_path):
+    name = "os.environb[b'LABCODE_PUBLISH'] + b'/\\xff.bin'"
+    book = Book(tmp_path, {"names": ["# Names", "seed = 0", f"import os\nopen({name}, 'w').close()"], "word": WORD})
+    code, log = book.build()
+    assert code == 1 and "1 of 2 chapters to execute failed" in log
+    assert re.search("names.ipynb: an output, or the name of a published file, is no text that UTF-8 can write", log)
+    book.runs()
+    book.edit("names", "xff", "x66")
+    assert book.build()[0] == 0 and book.runs() == [] and (book.pages / "f.bin").exists()
+
+
 def test_a_kernel_answers_at_files_and_not_at_ports_that_another_process_could_take(tmp_path):
     looks = "import os, tempfile\nprint(f'at: {sorted(os.listdir(tempfile.gettempdir()))}')"
     book = Book(tmp_path, {"looks": ["# Looks", "seed = 0", looks]})
@@ -408,10 +420,10 @@ def wait_for_its_end(book):
     assert not psutil.wait_procs(processes_of(book), timeout=20)[1], "still running"
 
 
-# Of a session of its own, where that can be found out.
-STARTS = """import os, subprocess
-command = ['sh', '-c', 'sleep 1000; true', os.getcwd()]
-subprocess.Popen(command, start_new_session=os.path.exists('/proc/self/environ'))"""
+# Of a session of its own, and with another folder for temporary files, where that can be found out.
+STARTS = """import os, subprocess, tempfile
+command, apart = ['sh', '-c', 'sleep 1000; true', os.getcwd()], os.path.exists('/proc/self/environ')
+subprocess.Popen(command, start_new_session=apart, env=os.environ | {'TMPDIR': '/tmp'})"""
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, pytest.param(signal.SIGHUP, marks=pytest.mark.soak)])
@@ -439,19 +451,22 @@ def end_at_random(folder, sign, times):
         assert book.build()[0] == 0
         expected[word], seconds = pages(book), time.monotonic() - begun
     moments, number = random.Random(sign), 0
-    while number < times:
-        word = ("first", "second")[number % 2]
-        (folder / "book" / "helper.py").write_text(f"word = {word!r}\n")
-        with book.start() as build:
-            build.stdout.readline()
-            time.sleep(moments.uniform(0, 1.2 * seconds))
-            build.send_signal(sign)
-            build.communicate(timeout=means.PATIENCE)
-            wait_for_its_end(book)
-        number += build.returncode != 0  # else it had come to its end
-        code, log = book.build()
-        assert code == 0, log
-        assert pages(book) == expected[word] and not left_over(book), number
+    with tempfile.TemporaryDirectory() as temporary:  # a short name, for sockets
+        book.env["TMPDIR"] = temporary
+        while number < times:
+            word = ("first", "second")[number % 2]
+            (folder / "book" / "helper.py").write_text(f"word = {word!r}\n")
+            with book.start() as build:
+                build.stdout.readline()
+                time.sleep(moments.uniform(0, 1.2 * seconds))
+                build.send_signal(sign)
+                build.communicate(timeout=means.PATIENCE)
+                wait_for_its_end(book)
+            number += build.returncode != 0  # else it had come to its end
+            code, log = book.build()
+            assert code == 0, log
+            assert pages(book) == expected[word] and not left_over(book), number
+            assert means.wait_until(lambda: os.listdir(temporary) == [])
 
 
 @pytest.mark.soak
@@ -551,6 +566,33 @@ def test_read_only_sources_are_built_and_a_read_only_build_is_an_error(whole):
     whole.path("word").chmod(0)
     code, log = build_behind(means.UNPRIVILEGED, whole)
     assert code == 1 and "_toc.yml names book/word, of which there is no file that can be read" in log
+
+
+@pytest.mark.parametrize("place", ["a page", "a figure"])
+def test_a_page_or_figure_that_cannot_be_written_is_an_error_and_written_later(tmp_path, place):
+    book = Book(tmp_path, {"shows": ["# Shows", "seed = 0", f'display({{"image/png": "{PIXEL}"}}, raw=True)']})
+    assert book.build()[0] == 0
+    page = book.pages / "book" / "shows.html"
+    page.unlink()
+    (old,) = (book.pages / "_images").iterdir()
+    book.edit("shows", PIXEL, OTHER_PIXEL)
+    folder = page.parent if place == "a page" else old.parent
+    with read_only([folder]):
+        for _ in range(2):
+            code, log = build_behind(means.UNPRIVILEGED, book)
+            assert code == 1 and log.count("Permission denied") == 2 and "Traceback" not in log, log
+            assert "Make room, give the permission, or remove what stands in its place" in log
+    assert book.build()[0] == 0 and "<figure" not in page.read_text("utf-8")
+    (new,) = (book.pages / "_images").iterdir()
+    assert page.read_text("utf-8").count(f'src="../_images/{new.name}"') == 1 and new.name != old.name
+
+
+def test_where_sphinx_cannot_write_there_is_one_message(tmp_path):
+    book = Book(tmp_path, {"word": WORD})
+    (tmp_path / "_build").mkdir()
+    (tmp_path / "_build" / "jupyter_execute").touch()  # where MyST-NB makes a folder
+    code, log = build_behind([], book)
+    assert code == 1 and "remove what stands in its place" in log and "traceback" not in log.lower(), log
 
 
 @contextlib.contextmanager

@@ -174,6 +174,7 @@ DAMAGES = {
     "its history edited": lambda path: edit(path, '"val_accuracy": [0.0]', '"val_accuracy": [0.9]'),
     "its facts edited": lambda path: edit(path, '"recipe": "a test"', '"recipe": "no test"'),
     "other arrays, as of another version": lambda path: (np.savez(path / "arrays.npz", x=np.ones(1)), sign(path)),
+    "a manifest that is a list": lambda path: (path / "manifest.json").write_text("[]"),
     "a manifest too deep": lambda path: (path / "manifest.json").write_text(100_000 * "["),
     "a file in its place": lambda path: (shutil.rmtree(path), path.write_text("a file")),
     "a link to itself": lambda path: (shutil.rmtree(path), path.symlink_to(path)),

@@ -20,6 +20,16 @@ def file(name, content):
     Raises:
         ValueError: the name leads elsewhere, or to what Sphinx writes.
     """
+    path = checked(name)
+    folder = os.environ.get("LABCODE_PUBLISH")
+    if folder:
+        target = Path(folder, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def checked(name):
+    """The path of that name; ValueError as ``file`` says."""
     path = PurePosixPath(name)
     is_sphinx_s = path.suffix.lower() == ".html" or str(path) in OF_SPHINX
     if path.is_absolute() or not path.parts or is_sphinx_s or any(p[0] in "._" for p in path.parts):
@@ -27,8 +37,4 @@ def file(name, content):
             f"publish.file: the name is {name!r}; expected a path relative to the built pages, no part of which begins "
             "with `.` or `_`, and nothing that Sphinx writes. Choose another name."
         )
-    folder = os.environ.get("LABCODE_PUBLISH")
-    if folder:
-        target = Path(folder, path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+    return path

@@ -51,7 +51,7 @@ class Chapter:
             if self.record.pop("digest") != digest_of(self.kept, self.record):
                 raise ValueError(f"{self.kept_path} is damaged")
             self.published = self.read_published()
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, ExtensionError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, MemoryError, ExtensionError):
             self.kept = self.record = self.published = None  # never executed here, or damaged
 
     @property

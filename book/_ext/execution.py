@@ -16,6 +16,8 @@ import nbformat
 from chapter import code_cells, is_own_code, write
 from sphinx.util import logging as sphinx_logging
 
+from labcode import publish
+
 LOGGER = sphinx_logging.getLogger(__name__)
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 LONGEST_SOCKET = 100  # bytes of a name, which are 103 at most (macOS), the number at its end included
@@ -109,9 +111,9 @@ class Execution:
         return {**os.environ, **absolute, **ours, "LABCODE_KERNEL": os.path.basename(scratch)}  # for the guard
 
     def published(self):
-        """The files that the chapter has published, a dict name: content."""
+        """The files that the chapter has published, a dict name: content; ValueError where one has another's name."""
         paths = sorted(path for path in self.publish.rglob("*") if path.is_file() and not path.is_symlink())
-        return {path.relative_to(self.publish).as_posix(): path.read_bytes() for path in paths}
+        return {str(publish.checked(path.relative_to(self.publish).as_posix())): path.read_bytes() for path in paths}
 
     def note_start(self, notebook):
         """Called by nbclient: keep hold of the notebook that fills with outputs."""
@@ -258,9 +260,8 @@ def finish(execution, future):
     notebook = without_papermill(future.result())
     try:
         execution.chapter.keep(notebook, execution.published(), execution.key, execution.dataset, seconds)
-    except UnicodeEncodeError as error:
-        path = os.path.relpath(execution.chapter.path)
-        return f"{path}: an output, or the name of a published file, is no text that UTF-8 can write: {error}"
+    except ValueError as error:  # also of text that UTF-8 cannot write
+        return f"{os.path.relpath(execution.chapter.path)}: its outputs, or what it publishes, cannot be kept: {error}"
     LOGGER.info("[%s] done in %.0f s", name, seconds)
     return None
 

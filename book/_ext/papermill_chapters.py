@@ -12,6 +12,7 @@ papermill_timeout   the seconds that a cell may take, without those in which it 
 papermill_sources   files and folders, relative to the source folder, whose content belongs to every chapter's key
 """
 
+import contextlib
 import functools
 import json
 import logging
@@ -57,7 +58,7 @@ def setup(app):
     app.connect("html-page-context", build.put_banner)
     app.connect("build-finished", ours(build.write_beside_the_pages))
     app.connect("build-finished", ours(build.remember), priority=900)  # when all others have written, too
-    return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": False}  # see ``Unwritten``
 
 
 def ours(handler):
@@ -119,6 +120,7 @@ class Build:
 
     def begin(self, app, config):
         """Wait for another build in this folder, whose files this one would disturb."""
+        os.makedirs(app.doctreedir, exist_ok=True)  # where it cannot be made, Sphinx writes a report of a bug
         try:
             self.lock.acquire(timeout=0)
         except Timeout:
@@ -149,7 +151,7 @@ class Build:
             if files != note["files"]:
                 return None
             return dict(note["contents"]) if note["dataset"] == self.dataset else {}
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError):
             return None
 
     def files(self):
@@ -283,8 +285,7 @@ class Build:
         """After a build that succeeded, note what its pages were made from; after any, let the next one begin."""
         try:
             if exception is None and self.dataset:
-                if self.unwritten.errors:
-                    raise self.unwritten.errors[0]
+                self.unwritten.raise_any(self.pages.parent)
                 self.drop_what_is_not_shown(app.env)
                 note = {"dataset": self.dataset, "contents": self.contents(app.env), "files": self.files()}
                 write(self.pages, json.dumps(note, indent=1))
@@ -327,12 +328,27 @@ class GlueFaults(logging.Handler):
 
 
 class Unwritten(logging.Handler):
-    """Collects the errors of pages and figures that cannot be written, of which Sphinx only warns."""
+    """Collects the errors of pages and figures that cannot be written, of which Sphinx only warns.
+
+    A process that writes some of the pages of a build, as Sphinx can have several, would keep them to itself.
+    """
 
     def __init__(self):
         super().__init__(logging.WARNING)
-        self.errors = []
+        self.errors, self.paths = [], []
 
     def emit(self, record):
         """Called by logging for each of Sphinx's warnings."""
-        self.errors += [each for each in record.args or () if isinstance(each, OSError)]
+        for error in record.args or ():
+            if isinstance(error, OSError):
+                self.errors.append(error)
+                self.paths += [record.args[0], error.filename, error.filename2]
+
+    def raise_any(self, pages):
+        """Raise the first error, if there is one; of what could not be written in the folder, no half is left."""
+        for path in {Path(path) for path in self.paths if isinstance(path, str)}:
+            if path.is_relative_to(pages) and path.is_file():
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        if self.errors:
+            raise self.errors[0]

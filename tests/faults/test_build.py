@@ -341,9 +341,12 @@ def test_a_published_file_whose_name_is_no_text_fails_its_chapter_alone(tmp_path
     book = Book(tmp_path, {"names": ["# Names", "seed = 0", f"import os\nopen({name}, 'w').close()"], "word": WORD})
     code, log = book.build()
     assert code == 1 and "1 of 2 chapters to execute failed" in log
-    assert re.search("names.ipynb: an output, or the name of a published file, is no text that UTF-8 can write", log)
+    assert "names.ipynb: its outputs, or what it publishes, cannot be kept: 'utf-8' codec can't encode" in log
     book.runs()
-    book.edit("names", "xff", "x66")
+    book.edit("names", "xff.bin", "x66.html")
+    code, log = book.build()
+    assert code == 1 and "names.ipynb: its outputs, or what it publishes, cannot be kept: publish.file: the name" in log
+    book.edit("names", "x66.html", "x66.bin")
     assert book.build()[0] == 0 and book.runs() == [] and (book.pages / "f.bin").exists()
 
 
@@ -590,9 +593,18 @@ def test_a_page_or_figure_that_cannot_be_written_is_an_error_and_written_later(t
 def test_where_sphinx_cannot_write_there_is_one_message(tmp_path):
     book = Book(tmp_path, {"word": WORD})
     (tmp_path / "_build").mkdir()
-    (tmp_path / "_build" / "jupyter_execute").touch()  # where MyST-NB makes a folder
-    code, log = build_behind([], book)
-    assert code == 1 and "remove what stands in its place" in log and "traceback" not in log.lower(), log
+    for name in (".doctrees", "jupyter_execute"):
+        (tmp_path / "_build" / name).touch()  # where a folder is to be
+        code, log = build_behind([], book)
+        assert code == 1 and "remove what stands in its place" in log and "traceback" not in log.lower(), log
+        (tmp_path / "_build" / name).unlink()
+    shutil.rmtree(tmp_path / "_build" / "html")
+    assert book.build()[0] == 0
+    book.edit("word", "f'the word is", "30_000 * '<' + f'the word is")
+    code, log = build_behind(means.small_files(kilobytes=100), book)  # only the page is larger
+    assert code == 1 and "File too large" in log and "traceback" not in log.lower(), log
+    assert not (book.pages / "book" / "word.html").exists()
+    assert book.build()[0] == 0 and book.page("book/word").rstrip().endswith("</html>")
 
 
 @contextlib.contextmanager

@@ -62,7 +62,7 @@ def test_cell_that_ends_the_kernel(tmp_path, cell, message):
 CELLS = {
     "killed": (
         "import os, subprocess\nfor apart in (False, os.path.exists('/proc/self/environ')):\n"
-        "    subprocess.Popen(['sleep', '1000'], start_new_session=apart)\nos.kill(os.getpid(), 9)",
+        "    subprocess.Popen(['sleep', '1001'], start_new_session=apart)\nos.kill(os.getpid(), 9)",
         "DeadKernelError",
     ),
     "memory": ("import resource\nresource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9))\nbytes(10**10)", "MemoryError"),
@@ -83,7 +83,7 @@ def test_cells_that_end_their_kernel_or_run_out_of_memory(tmp_path, name):
 
 def is_sleep(pid):
     with contextlib.suppress(psutil.Error):
-        return psutil.Process(pid).cmdline() == ["sleep", "1000"]
+        return psutil.Process(pid).cmdline() == ["sleep", "1001"]  # 1000 are of another file
     return False
 
 

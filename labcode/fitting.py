@@ -5,6 +5,7 @@ Imports TensorFlow; ``training`` imports this module only when something trains.
 
 import functools
 import math
+import threading
 import time
 
 import numpy as np
@@ -14,15 +15,21 @@ from labcode.quiet import keras, tf
 
 PROBE = 10_000  # training images that the train accuracy is measured on after an epoch
 OPTIMIZERS = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}
+ALONE = threading.Lock()
 PREDICT_BATCH = 500  # images at once where nothing is learned; larger batches take memory and save no time
 
 
 def fit_recipe(recipe, dataset, seed):
-    """Train by that recipe.
+    """Train by that recipe; of several threads of a process, one at a time, for they share seeds and compiled models.
 
     Returns:
         history, weights and probabilities, as ``runs.Run`` describes them.
     """
+    with ALONE:
+        return _fit_recipe(recipe, dataset, seed)
+
+
+def _fit_recipe(recipe, dataset, seed):
     model = new_model(recipe.model, seed)
     images, labels = dataset.train_images[: recipe.train_images], dataset.train_labels[: recipe.train_images]
     orders = [data.epoch_order(len(images), seed, epoch) for epoch in range(recipe.epochs)]

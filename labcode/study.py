@@ -31,7 +31,6 @@ LOOK_SECONDS = 5  # how long nothing may finish until the cluster is looked at
 WORKER_SECONDS = 60  # how long a cluster may be without a worker
 FEEDER_SECONDS = 5  # how long the end of a thread is waited for, which takes milliseconds
 RESUME = "what was finished is recorded, and the same command goes on from there"
-ALONE = threading.Lock()  # seeds and determinism are a process's: no two trainings at once in a worker of many threads
 
 
 class StudyError(Exception):
@@ -55,17 +54,16 @@ def train(name, dataset_name, seed, threads=None):
         from distributed import get_worker
 
         threads = get_worker().state.nthreads
-    with ALONE:
-        # TensorFlow reads these when it is imported; joblib's own caps do not reach it.
-        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
-        os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(threads))
-        try:
-            dataset, recipe = data.load(dataset_name), training.RECIPES[name]
-            return records.describe(training.train(recipe, dataset, seed), recipe, seed, dataset), None
-        except Exception as error:  # whatever it is, the other trainings go on and the study reports it
-            return None, _why(error)
-        finally:
-            gc.collect()  # models lie in cycles, and hold the images
+    # TensorFlow reads these when it is imported; joblib's own caps do not reach it.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(threads))
+    try:
+        dataset, recipe = data.load(dataset_name), training.RECIPES[name]
+        return records.describe(training.train(recipe, dataset, seed), recipe, seed, dataset), None
+    except Exception as error:  # whatever it is, the other trainings go on and the study reports it
+        return None, _why(error)
+    finally:
+        gc.collect()  # models lie in cycles, and hold the images
 
 
 def run(names, dataset_name, seeds, jobs=None, scheduler=None):

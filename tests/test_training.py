@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -193,6 +194,19 @@ def test_other_threads_that_draw_random_numbers_do_not_change_what_a_seed_gives(
     finally:
         done.set()
         thread.join()
+
+
+def test_trainings_in_two_threads_are_those_of_one(few, tmp_path, monkeypatch):
+    def train(seed):
+        return training.train(TINY, few, seed)
+
+    alone = [train(seed) for seed in range(2)]  # after which both threads find the network compiled
+    monkeypatch.setenv("LABCODE_CACHE", str(tmp_path / "other"))
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(train, range(2)))
+    for one, other in zip(alone, together, strict=True):
+        assert all(map(np.array_equal, one.weights, other.weights))
+        assert one.history["step_loss"] == other.history["step_loss"]
 
 
 def test_seeds_differ_in_first_weights_and_order(few):

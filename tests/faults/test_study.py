@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import means
@@ -277,21 +276,6 @@ def test_a_cluster_that_loses_a_worker_gives_the_bits_of_this_machine(processes,
     threads = {record.made["threads"] for record in records.find(training.RECIPES["fc"], "mnist-5k")}
     assert threads == {1}, "as many as a worker has"
     assert_as_on_this_machine(trained, monkeypatch)
-
-
-def test_a_worker_of_many_threads_trains_one_at_a_time(monkeypatch):
-    busy = threading.Lock()
-
-    def alone(*_):
-        assert busy.acquire(blocking=False), "another one trains"
-        time.sleep(0.2)
-        busy.release()
-        raise ValueError("done")
-
-    monkeypatch.setattr(training, "train", alone)
-    with ThreadPoolExecutor(2) as pool:
-        outcomes = pool.map(lambda seed: study.train("fc", "mnist-5k", seed, threads=1), range(2))
-    assert list(outcomes) == [(None, "ValueError: done")] * 2
 
 
 @pytest.mark.soak

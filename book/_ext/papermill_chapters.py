@@ -47,6 +47,7 @@ def setup(app):
     sys.excepthook = tell_once
     if threading.current_thread() is threading.main_thread():  # else Python does not let it
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no kernel outlives the build
+    ours(make_folders)(app)
     app.build = ours(app.build)  # what Sphinx writes itself
     build = Build(app)
     app.connect("config-inited", leave_execution_to_us)
@@ -80,6 +81,12 @@ def tell_once(kind, error, traceback):
     """Print an exception as Python does, but not the one by which Jupyter Book ends where Sphinx has told an error."""
     if not isinstance(error.__cause__, SphinxError | OSError):
         sys.__excepthook__(kind, error, traceback)
+
+
+def make_folders(app):
+    """Make the folders that Sphinx makes next: where that cannot be, it writes a report of a bug of its own."""
+    for folder in (app.outdir, app.doctreedir):
+        os.makedirs(folder, exist_ok=True)
 
 
 def leave_execution_to_us(app, config):
@@ -120,7 +127,6 @@ class Build:
 
     def begin(self, app, config):
         """Wait for another build in this folder, whose files this one would disturb."""
-        os.makedirs(app.doctreedir, exist_ok=True)  # where it cannot be made, Sphinx writes a report of a bug
         try:
             self.lock.acquire(timeout=0)
         except Timeout:

@@ -435,9 +435,10 @@ def test_without_scripts_and_in_print_a_sentence_and_a_figure_stand_in_its_place
 
 
 def test_the_page_weighs_at_most_two_megabytes(page, served):
-    sizes = {}
-    page.on("response", lambda response: sizes.update({response.url: len(response.body())}))
+    responses = []
+    page.on("response", lambda response: responses.append(response))
     page.goto(f"{served}/book/10_draw.html", wait_until="networkidle")
+    sizes = {response.url: len(response.body()) for response in responses}
     assert f"{served}/draw-weights.js" in sizes
     assert page.locator("svg.svg-inline--fa").count() > 5 and page.locator(".missing").count() == 0, (
         "all icons are there"

@@ -315,7 +315,7 @@ class Build:
             for docname in sorted(env.found_docs)
         }
         for docname, chapter in self.chapters.items():
-            paths[docname].append(chapter.kept_path)
+            paths[docname] += [chapter.kept_path] if chapter.kept else []
         files = {docname: [path for path in map(Path, paths[docname]) if path.is_file()] for docname in paths}
         return {docname: digest(*(path.read_bytes() for path in files[docname])) for docname in files}
 
@@ -346,9 +346,10 @@ class Unwritten(logging.Handler):
     def emit(self, record):
         """Called by logging for each of Sphinx's warnings."""
         for error in record.args or ():
-            if isinstance(error, OSError):
+            if isinstance(error, OSError) and error.errno:  # those of downloads have none
                 self.errors.append(error)
-                self.paths += [record.args[0], error.filename, error.filename2]
+                if not isinstance(error, PermissionError):  # then the old one is whole
+                    self.paths += [record.args[0], error.filename, error.filename2]
 
     def raise_any(self, pages):
         """Raise the first error, if there is one; of what could not be written in the folder, no half is left."""

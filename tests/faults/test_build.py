@@ -6,6 +6,7 @@ What a chapter's cells can do is in ``test_cells.py``; what data cannot be used,
 import contextlib
 import html
 import json
+import logging
 import os
 import random
 import re
@@ -23,6 +24,7 @@ import papermill_chapters
 import psutil
 import pytest
 import report_pages
+import requests
 from docutils import nodes
 from sphinx.errors import ExtensionError
 from tiny_book import COMMAND, COUNT_RUNS, PIXEL, Book
@@ -588,6 +590,23 @@ def test_a_page_or_figure_that_cannot_be_written_is_an_error_and_written_later(t
     assert book.build()[0] == 0 and "<figure" not in page.read_text("utf-8")
     (new,) = (book.pages / "_images").iterdir()
     assert page.read_text("utf-8").count(f'src="../_images/{new.name}"') == 1 and new.name != old.name
+
+
+def test_a_download_that_fails_is_no_page_that_cannot_be_written(tmp_path):
+    collects = papermill_chapters.Unwritten()
+    collects.emit(logging.makeLogRecord({"args": ("an image", requests.ConnectionError("refused"))}))
+    collects.raise_any(tmp_path)
+    collects.emit(logging.makeLogRecord({"args": ("a page", OSError(27, "File too large"))}))
+    with pytest.raises(OSError, match="too large"):
+        collects.raise_any(tmp_path)
+
+
+def test_a_kept_execution_longer_than_any_memory_is_made_anew(tmp_path):
+    book = Book(tmp_path, {"word": WORD})
+    assert book.build()[0] == 0 and book.runs() == ["word"]
+    os.truncate(book.kept("word"), 2**40)
+    code, log = book.build()
+    assert code == 0 and book.runs() == ["word"] and "the word is first" in book.page("book/word"), log
 
 
 def test_where_sphinx_cannot_write_there_is_one_message(tmp_path):

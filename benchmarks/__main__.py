@@ -21,7 +21,8 @@ FULL = {
     "rounds": 5,
     "steps": {"cnn": 40, "parts": 40, "pieces": 40, "fc": 900, "tape": 200},
     "seeds": {"the report's CNN to 98.55 %": 5, "99.0 %": 10, "99.5 %": 5},
-    "builds": (os.environ.get("LABCODE_DATASET") or "mnist", 1),
+    "shorter": 3,
+    "builds": (os.environ.get("LABCODE_DATASET") or "mnist", 2),
     "chapters": (7, 70),
     "images": (1_000, 4_000, 16_000, 60_000),
     "batches": (12, 32, 64, 128, 256),
@@ -50,13 +51,14 @@ def measure(plan):
     found["imports"] = builds.imports(rounds)
     if plan is FULL:
         found |= {
+            "shorter": accuracy.shorter(plan["shorter"]),
             "lab": accuracy.lab(),
             "builds": builds.report(*plan["builds"]),
             "chapters": builds.chapters(plan["chapters"], rounds=3),
             "images": growth.images(plan["images"], rounds=3),
             "batches": growth.batches(plan["batches"], rounds=3),
-            "cores": growth.cores(range(1, joblib.cpu_count() + 1)),
-            "study": growth.seeds(plan["study"], joblib.cpu_count()),
+            "cores": growth.cores(range(1, joblib.cpu_count() + 1), rounds),
+            "study": growth.seeds(plan["study"], joblib.cpu_count(), rounds=3),
         }
         if sys.platform == "linux":
             found["memory"] = growth.memory()

@@ -4,10 +4,13 @@ import dataclasses
 import json
 import tempfile
 
+from tqdm import tqdm
+
 from benchmarks import processes, steps, timing
 from labcode import data, fast, sprint
 
 KEPT = ("accuracy", "seconds", "preparing")  # of each result
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of a sprint's steps, for the shorter ones
 LAB = """
 import json
 from labcode import data, training
@@ -48,8 +51,27 @@ def sprints(seeds, bar):
             bar.update()
         row = {"target": target, "precision": precision, "flop": chosen.flop(len(test_set[0]))}
         row |= {"product_flop": steps.PRODUCT_FLOP, "product_seconds": product_seconds}
-        rows.append(row | {name: [getattr(result, name) for result in results] for name in KEPT})
+        rows.append(row | _kept(results))
     return rows
+
+
+def shorter(count):
+    """Run the sprints with fewer steps, ``count`` seeds each: rows for JSON.
+
+    Each is a training of its own, whose learning rate falls to 0 within its steps, and reads the test set once.
+    """
+    training_set, test_set = sprint.as_bytes(data.load("mnist"))
+    rows, precision = [], fast.precisions()[-1]
+    plans = [(target, whole, share) for target, whole in sprint.SPRINTS.items() for share in SHARES]
+    for target, whole, share in tqdm(plans, desc="shorter trainings"):
+        chosen = dataclasses.replace(whole, precision=precision, steps=round(share * whole.steps))
+        results = [sprint.run(chosen, training_set, test_set, seed) for seed in range(count)]
+        rows.append({"target": target, "precision": precision, "steps": chosen.steps} | _kept(results))
+    return rows
+
+
+def _kept(results):
+    return {name: [getattr(result, name) for result in results] for name in KEPT}
 
 
 def lab():

@@ -65,23 +65,26 @@ def batches(sizes, rounds):
         return {"images": IMAGES, "ways": timing.in_turn(ways, rounds, bar)}
 
 
-def cores(counts):
+def cores(counts, rounds):
     """Seconds for ``IMAGES`` of the report's CNN, ours, with so many threads."""
-    found = {}
-    for threads in tqdm(counts, desc="cores"):
-        env = {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": str(threads)}
-        found[threads] = float(processes.python(EPOCH, env))
-    return {"images": IMAGES, "seconds": found}
+    ways = {}
+    for threads in map(str, counts):
+        env = {"TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": threads}
+        ways[threads] = lambda env=env: float(processes.python(EPOCH, env))
+    with tqdm(total=len(ways) * (rounds + 1), desc="cores") as bar:
+        return {"images": IMAGES, "ways": timing.in_turn(ways, rounds, bar)}
 
 
-def seeds(counts, jobs):
+def seeds(counts, jobs, rounds):
     """Seconds for a study of FC on mnist-5k with so many seeds."""
-    found = {}
-    for count in tqdm(counts, desc="seeds"):
-        with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
-            study = partial(processes.python, STUDY.format(seeds=count, jobs=jobs), {"LABCODE_CACHE": folder}, folder)
-            found[count] = timing.timed(study)
-    return {"jobs": jobs, "seconds": found}
+    ways = {str(count): partial(_study, count, jobs) for count in counts}
+    with tqdm(total=len(ways) * (rounds + 1), desc="seeds") as bar:
+        return {"jobs": jobs, "ways": timing.in_turn(ways, rounds, bar)}
+
+
+def _study(count, jobs):
+    with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
+        processes.python(STUDY.format(seeds=count, jobs=jobs), {"LABCODE_CACHE": folder}, folder)
 
 
 def memory():

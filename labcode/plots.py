@@ -265,18 +265,21 @@ def reliability_diagram(ax, confidences, accuracies, look):
     return ax
 
 
-def seconds_to_accuracy(ax, curves, points):
-    """Draw test accuracy over seconds of training: a curve for each recipe by epochs, points for many trainings.
+def seconds_to_accuracy(ax, curves, ours):
+    """Draw test accuracy over seconds of training: a curve for each recipe by epochs, and ours by length of training.
 
     Args:
         curves: (look, seconds of each epoch (epochs,), accuracies (epochs,)) of each.
-        points: (label, marker, seconds (n,), accuracies (n,)) of each.
+        ours: (label, marker, lengths) of each; the lengths are (seconds (n,), accuracies (n,)) of n trainings each.
     """
     for look, seconds, accuracies in curves:
         by_fit = {"color": look.colour, "marker": look.marker, "linestyle": look.dash}
         ax.plot(np.cumsum(seconds), 100 * np.asarray(accuracies), label=f"{look.name} by Keras fit", **by_fit)
-    for label, marker, seconds, accuracies in points:
-        ax.plot(seconds, 100 * np.asarray(accuracies), marker, color=OURS.colour, label=f"ours: {label}", alpha=0.7)
+    for label, marker, lengths in ours:
+        middles = [(np.median(seconds), 100 * np.mean(accuracies)) for seconds, accuracies in lengths]
+        ax.plot(*zip(*middles, strict=True), color=OURS.colour, marker=marker, label=f"ours: {label}")
+        for seconds, accuracies in lengths:
+            ax.plot(seconds, 100 * np.asarray(accuracies), marker, color=OURS.colour, markersize=3, alpha=0.5)
     ax.set(xlabel="seconds of training, logarithmic", ylabel="accuracy on test images in %", xscale="log")
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.legend(fontsize=8)

@@ -180,6 +180,15 @@ def first_calls(found):
     return "\n".join(rows)
 
 
+def lengths(found, precision):
+    """Seconds (n,) and accuracies (n,) of n trainings of each length, the shortest first: a list of pairs by target."""
+    of_target = {}
+    for row in [*found["shorter"], *found["sprints"]]:
+        if row["precision"] == precision:
+            of_target.setdefault(row["target"], []).append((row["seconds"], row["accuracy"]))
+    return of_target
+
+
 def plans(sprints):
     """What decides each training to an accuracy, a dict target: ``Sprint``, as a Markdown table."""
     rows = ["| to | convolutions | hidden | images a step | steps | highest rate | reached in | moved by | dropout |"]
@@ -200,17 +209,15 @@ def costs(found):
     """What more chapters, threads and seeds cost, as a Markdown table."""
     rows = ["| cost | measured |", "|---|---|"]
     changed, unchanged = (
-        {count: _median(ways, name) for count, ways in found["chapters"].items()}
-        for name in ("one changed", "nothing changed")
+        {count: ways[name] for count, ways in found["chapters"].items()} for name in ("one changed", "nothing changed")
     )
-    threads, seeds = found["cores"]["seconds"], found["study"]["seconds"]
-    for what, of_each, unit in (
+    for what, ways, unit in (
         ("rebuild of a book of which one chapter changed", changed, "chapter"),
         ("rebuild of a book of which nothing changed", unchanged, "chapter"),
-        (f"the report's CNN on {found['cores']['images']:,} images", threads, "thread"),
-        ("a study of FC on mnist-5k", seeds, "seed"),
+        (f"the report's CNN on {found['cores']['images']:,} images", found["cores"]["ways"], "thread"),
+        ("a study of FC on mnist-5k", found["study"]["ways"], "seed"),
     ):
-        each = [f"{count} {unit}{'s' * (count != '1')}: {seconds:.1f} s" for count, seconds in of_each.items()]
+        each = [f"{count} {unit}{'s' * (count != '1')}: {_seconds(way)}" for count, way in ways.items()]
         rows.append(f"| {what} | {'; '.join(each)} |")
     return "\n".join(rows)
 
@@ -245,10 +252,9 @@ def _steps(of_steps):
     seen = peak_share(cnn, "float32")
     every = seen * cnn["flop"]["all pixels"] / cnn["flop"]["ours, float32"]
     against = "the rate of float32 matrix products"
-    for what, shares, reach in (("counting all pixels", every, None), ("counting what it computes", seen, 0.75)):
+    for what, shares in (("counting all pixels", every), ("counting what it computes", seen)):
         measured = f"{np.median(shares):.0%} ({shares.min():.0%} to {shares.max():.0%})"
-        words, reached = ("–", None) if reach is None else (f"{reach:.0%}", bool(np.median(shares) >= reach))
-        yield Row(f"CNN, batch 64, float32, {what}", against, measured, words, reached)
+        yield Row(f"CNN, batch 64, float32, {what}", against, measured, "75%", bool(np.median(shares) >= 0.75))
     yield _times("CNN, batch 64, float32", "Keras fit", cnn, "Keras fit", None)
     yield _times("FC, batch 64", "Keras fit", fc, "Keras fit", 3)
     for what, quick in (("ours", "ours, float32"), ("chapter 6", "the lab's loop, compiled")):
@@ -291,9 +297,7 @@ def _builds(found):
     plain = _median(ways, "the plain way")
     for name, reach in (("ours", 3), ("nothing changed", 100)):
         times = plain / _median(ways, name)
-        seconds = ways[name]["seconds"]
-        spread = f", {min(seconds):.1f} to {max(seconds):.1f}" if len(seconds) > 1 else ""
-        measured = f"{times:.1f} times ({np.median(seconds):.1f} s{spread}, for {plain:.0f} s)"
+        measured = f"{times:.1f} times ({_seconds(ways[name])}, for {_seconds(ways['the plain way'])})"
         reached = times >= reach if found["builds"]["dataset"] == "mnist" else None  # asked of the whole report
         yield Row(f"{on}, {name}", "executed the plain way", measured, f"{reach} times", reached)
     (few, some), (many, most) = ((int(count), ways["nothing changed"]) for count, ways in found["chapters"].items())
@@ -308,6 +312,12 @@ def _builds(found):
         measured = f"{times:.2f} times ({found['memory'][name] / 1e9:.2f} GB for {plain / 1e9:.2f} GB)"
         trained = {"ours": "the fast way, the report's CNN"}.get(name, name)
         yield Row(f"peak of memory, {trained}", "the lab's plain script", measured, "at most 1.5 times", times <= 1.5)
+
+
+def _seconds(way):
+    seconds = way["seconds"]
+    spread = f", {min(seconds):.1f} to {max(seconds):.1f}" if len(seconds) > 1 else ""
+    return f"{np.median(seconds):.1f} s{spread}"
 
 
 def _median(ways, name):

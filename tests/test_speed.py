@@ -55,14 +55,14 @@ def measurements(**changes):
         "imports": of_seconds(**{"nothing": [0.02, 0.03], "import labcode": [0.03, 0.05]}),
         "builds": {
             "dataset": "mnist",
-            "ways": of_seconds(**{"ours": [50.0], "the plain way": [300.0], "nothing changed": [2.0, 1.8, 2.5]}),
+            "ways": of_seconds(**{"ours": [50.0], "the plain way": [290.0, 310.0], "nothing changed": [2.0, 1.8, 2.5]}),
         },
         "chapters": {
             "7": of_seconds(**{"one changed": [3.0], "nothing changed": [1.0, 1.0]}),
             "70": of_seconds(**{"one changed": [5.0], "nothing changed": [1.63, 2.26]}),
         },
-        "cores": {"images": 3840, "seconds": {"1": 4.0, "2": 2.2}},
-        "study": {"jobs": 2, "seconds": {"1": 5.0, "100": 105.0}},
+        "cores": {"images": 3840, "ways": of_seconds(**{"1": [4.0, 4.2], "2": [2.2, 2.2]})},
+        "study": {"jobs": 2, "ways": of_seconds(**{"1": [5.0], "100": [105.0]})},
         "memory": {"the lab's plain script": 2e9, "the book's training": 2.4e9, "ours": 3.2e9},
         **changes,
     }
@@ -93,7 +93,7 @@ def test_each_comparison_says_what_was_measured_and_whether_it_was_reached():
     assert rows["CNN, batch 64, float32", "PyTorch, its better layout"] == ("1.55 times (1.50 to 1.60)", True)
     assert rows["CNN, batch 64, float32", "PyTorch, on the pixels seen"] == ("1.25 times (1.25 to 1.25)", None)
     products = "the rate of float32 matrix products"
-    assert rows["CNN, batch 64, float32, counting all pixels", products] == ("150% (150% to 150%)", None)
+    assert rows["CNN, batch 64, float32, counting all pixels", products] == ("150% (150% to 150%)", True)
     assert rows["CNN, batch 64, float32, counting what it computes", products] == ("75% (75% to 75%)", True)
     assert rows["FC, batch 64", "Keras fit"] == ("4.00 times (4.00 to 4.00)", True)
     ours, chapter = (f"GradientTape loop, batch 12, {whose}" for whose in ("ours", "chapter 6"))
@@ -106,8 +106,11 @@ def test_each_comparison_says_what_was_measured_and_whether_it_was_reached():
     )
     assert rows["`import labcode`", "Python alone"] == ("15 ms more (10 to 20)", True)
     plainly = "executed the plain way"
-    assert rows["the report on mnist, ours", plainly] == ("6.0 times (50.0 s, for 300 s)", True)
-    assert rows["the report on mnist, nothing changed", plainly] == ("150.0 times (2.0 s, 1.8 to 2.5, for 300 s)", True)
+    assert rows["the report on mnist, ours", plainly] == ("6.0 times (50.0 s, for 300.0 s, 290.0 to 310.0)", True)
+    assert rows["the report on mnist, nothing changed", plainly] == (
+        "150.0 times (2.0 s, 1.8 to 2.5, for 300.0 s, 290.0 to 310.0)",
+        True,
+    )
     assert rows["a further unchanged chapter", "the clock"] == ("15 ms (10 to 20)", True)
     assert rows["peak of memory, the book's training", "the lab's plain script"][1]
     memory = rows["peak of memory, the fast way, the report's CNN", "the lab's plain script"]
@@ -184,8 +187,10 @@ def test_the_first_call_is_told_by_what_it_takes_more():
 
 def test_costs_name_all_that_was_measured():
     costs = speed.costs(measurements())
-    assert "| 7 chapters: 3.0 s; 70 chapters: 5.0 s |" in costs and "| 7 chapters: 1.0 s; 70 chapters: 1.9 s |" in costs
-    assert "| 1 thread: 4.0 s; 2 threads: 2.2 s |" in costs and "| 1 seed: 5.0 s; 100 seeds: 105.0 s |" in costs
+    assert "| 7 chapters: 3.0 s; 70 chapters: 5.0 s |" in costs
+    assert "| 7 chapters: 1.0 s, 1.0 to 1.0; 70 chapters: 1.9 s, 1.6 to 2.3 |" in costs
+    assert "| 1 thread: 4.1 s, 4.0 to 4.2; 2 threads: 2.2 s, 2.2 to 2.2 |" in costs
+    assert "| 1 seed: 5.0 s; 100 seeds: 105.0 s |" in costs
 
 
 def test_plans_say_all_that_decides_a_training():
@@ -207,6 +212,14 @@ def test_what_is_recorded_can_be_read_and_has_every_comparison():
         assert len(sprint["seconds"]) == len(sprint["accuracy"]) >= (10 if sprint["target"] == "99.0 %" else 5)
 
 
+def test_trainings_of_each_length_stand_in_order_and_in_one_precision():
+    part = {"target": "99.0 %", "precision": "float32", "steps": 9, "seconds": [1.0, 2.0], "accuracy": [0.97, 0.96]}
+    (whole,) = measurements()["sprints"]
+    found = measurements(shorter=[part], sprints=[whole | {"precision": "bfloat16"}, whole])
+    expected = [([1.0, 2.0], [0.97, 0.96]), (whole["seconds"], whole["accuracy"])]
+    assert speed.lengths(found, "float32") == {"99.0 %": expected}
+
+
 def test_figures_of_speed_draw_what_they_are_given():
     figure, axes = plots.panels(4)
     plots.rates(axes[0], ["a", "b"], [1.0, 2.0], [3.0, 4.0])
@@ -214,10 +227,12 @@ def test_figures_of_speed_draw_what_they_are_given():
     plots.growth(axes[1], [(plots.OURS, [1, 10], [2.0, 4.0])], "x", "y")
     assert axes[1].lines[0].get_ydata().tolist() == [2, 4] and axes[1].get_xscale() == axes[1].get_yscale() == "log"
     curve = (plots.FC, [1.0, 2.0], [0.9, 0.95])
-    plots.seconds_to_accuracy(axes[2], [curve], [("small", "o", [3.0], [0.99])])
-    line, points = axes[2].lines
+    lengths = [([0.5], [0.9]), ([3.0, 5.0], [0.98, 0.99])]
+    plots.seconds_to_accuracy(axes[2], [curve], [("small", "o", lengths)])
+    line, ours, *points = axes[2].lines
     assert line.get_xdata().tolist() == [1, 3] and line.get_ydata().tolist() == [90, 95]
-    assert points.get_ydata().tolist() == [99]
+    assert ours.get_xdata().tolist() == [0.5, 4] and ours.get_ydata().tolist() == pytest.approx([90, 98.5])
+    assert [each.get_ydata().tolist() for each in points] == [[90], [98, 99]]
     plots.waterfall(axes[3], ["a", "b"], np.array([1.0, 2.0]), "ms")
     assert [(bar.get_x(), bar.get_width()) for bar in axes[3].patches] == [(0, 1), (1, 2)]
     plots.plt.close(figure)

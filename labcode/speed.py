@@ -156,14 +156,14 @@ def _predicted(of_steps):
         products = [_median(cnn["ways"], f"matrix product, {each}") for each in ("bfloat16", "float32")]
         expected["ours, bfloat16"] = _median(cnn["ways"], fastest) * products[0] / products[1]
         fastest = "ours, bfloat16"
-    updates = _median(of_steps["pieces"]["ways"], SAVINGS["Adam"][1]) / of_steps["pieces"]["steps"] * cnn["steps"]
+    updates = per_step(of_steps["pieces"], SAVINGS["Adam"][1]) * cnn["steps"]
     expected["batch 128"] = _median(cnn["ways"], fastest) - updates / 2  # there are half as many
     return expected
 
 
 def _saved(row, slow, quick):
     """Seconds that a step saves by the quick one of two ways."""
-    return (_median(row["ways"], slow) - _median(row["ways"], quick)) / row["steps"]
+    return per_step(row, slow) - per_step(row, quick)
 
 
 def first_calls(found):
@@ -220,6 +220,11 @@ def costs(found):
         each = [f"{count} {unit}{'s' * (count != '1')}: {_seconds(way)}" for count, way in ways.items()]
         rows.append(f"| {what} | {'; '.join(each)} |")
     return "\n".join(rows)
+
+
+def per_step(row, way):
+    """The median time of a step, in s, of a way of a row with ``steps``."""
+    return _median(row["ways"], way) / row["steps"]
 
 
 def microseconds(row, way):

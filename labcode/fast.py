@@ -206,7 +206,7 @@ def as_bytes(images):
 
 
 def precisions():
-    """What this processor computes fast: float32, and bfloat16 where it has instructions for it, else that is slow."""
+    """What this processor computes fast: float32, and bfloat16 where it has instructions for that."""
     cpuinfo = Path("/proc/cpuinfo")
     flags = set(cpuinfo.read_text("utf-8").split()) if cpuinfo.exists() else set()
     return ("float32", "bfloat16") if flags & {"avx512_bf16", "amx_bf16"} else ("float32",)

@@ -11,7 +11,6 @@ import sys
 from importlib import metadata
 
 import joblib
-from tqdm import tqdm
 
 from benchmarks import accuracy, builds, growth, parts, steps, timing
 from labcode import data, provenance, speed
@@ -38,16 +37,13 @@ QUICK = {
 def measure(plan):
     """All measurements of a plan: a dict for JSON."""
     rounds = plan["rounds"]
-    data.fetch("mnist")  # where it cannot be had, the end comes now and not after half an hour
+    data.fetch("mnist")  # where it cannot be had, the end comes now and not after half of the time
     made = provenance.here() | {"threads": joblib.cpu_count(), "PyTorch": _torch_version()}
     found = {"made": made, "quick": plan is QUICK, "steps": {}}
     for name, count in plan["steps"].items():
-        ways = STEPS[name](count)
-        with tqdm(total=len(ways) * (rounds + 1), desc=name) as bar:
-            found["steps"][name] = {"steps": count, "ways": timing.in_turn(ways, rounds, bar)}
+        found["steps"][name] = {"steps": count, "ways": timing.in_turn(STEPS[name](count), rounds, name)}
     found["steps"]["cnn"]["flop"] = steps.flop_of_cnn(plan["steps"]["cnn"])
-    with tqdm(total=sum(count for *_, count in accuracy.planned(plan["seeds"])), desc="accuracy") as bar:
-        found["sprints"] = accuracy.sprints(plan["seeds"], bar)
+    found["sprints"] = accuracy.sprints(plan["seeds"])
     found["imports"] = builds.imports(rounds)
     if plan is FULL:
         found |= {
@@ -80,7 +76,7 @@ def main():
     found = measure(QUICK if quick else FULL)
     if not quick:
         speed.record(found)
-    print(speed.table(found).data, speed.first_calls(found), sep="\n\n")
+    print(speed.table(found), speed.first_calls(found), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -26,33 +26,34 @@ def planned(seeds):
 
     In the fastest precision that this processor has, and where that is another the quickest sprint in float32 too.
     """
-    fastest, quickest = fast.precisions()[-1], min(sprint.SPRINTS, key=lambda target: sprint.SPRINTS[target].flop(0))
+    fastest, quickest = fast.precisions()[-1], min(seeds, key=lambda target: sprint.SPRINTS[target].flop(0))
     chosen = dict.fromkeys([*((target, fastest) for target in seeds), (quickest, "float32")])
     return [(target, precision, seeds[target]) for target, precision in chosen]
 
 
-def sprints(seeds, bar):
-    """Run the sprints with many seeds, and a matrix product after each: rows for JSON.
+def sprints(seeds):
+    """Run the sprints with many seeds: rows for JSON.
 
     Args:
         seeds: a dict from the target to how many, from 0.
-        bar: tqdm's, which counts the trainings.
     """
-    training_set, test_set = sprint.as_bytes(data.load("mnist"))
-    rows = []
+    sets, rows = sprint.as_bytes(data.load("mnist")), []
     for target, precision, count in planned(seeds):
         chosen = dataclasses.replace(sprint.SPRINTS[target], precision=precision)
-        product, results, product_seconds = steps.matrix_product(precision), [], []
-        product()
-        for seed in range(count):
-            bar.set_postfix_str(f"{target}, {precision}")
-            results.append(sprint.run(chosen, training_set, test_set, seed))
-            product_seconds.append(timing.timed(product))
-            bar.update()
-        row = {"target": target, "precision": precision, "flop": chosen.flop(len(test_set[0]))}
-        row |= {"product_flop": steps.PRODUCT_FLOP, "product_seconds": product_seconds}
-        rows.append(row | _kept(results))
+        rows.append(of_seeds(target, chosen, *sets, range(count)))
     return rows
+
+
+def of_seeds(target, chosen, training_set, test_set, seeds):
+    """Run a sprint with each of the seeds, and a matrix product after it: a row for JSON."""
+    product, results, product_seconds = steps.matrix_product(chosen.precision), [], []
+    product()
+    for seed in tqdm(seeds, desc=f"{target}, {chosen.precision}"):
+        results.append(sprint.run(chosen, training_set, test_set, seed))
+        product_seconds.append(timing.timed(product))
+    row = {"target": target, "precision": chosen.precision, "flop": chosen.flop(len(test_set[0]))}
+    row |= {"product_flop": steps.PRODUCT_FLOP, "product_seconds": product_seconds}
+    return row | _kept(results)
 
 
 def shorter(count):
@@ -60,12 +61,11 @@ def shorter(count):
 
     Each is a training of its own, whose learning rate falls to 0 within its steps, and reads the test set once.
     """
-    training_set, test_set = sprint.as_bytes(data.load("mnist"))
-    rows, precision = [], fast.precisions()[-1]
+    sets, rows, precision = sprint.as_bytes(data.load("mnist")), [], fast.precisions()[-1]
     plans = [(target, whole, share) for target, whole in sprint.SPRINTS.items() for share in SHARES]
     for target, whole, share in tqdm(plans, desc="shorter trainings"):
         chosen = dataclasses.replace(whole, precision=precision, steps=round(share * whole.steps))
-        results = [sprint.run(chosen, training_set, test_set, seed) for seed in range(count)]
+        results = [sprint.run(chosen, *sets, seed) for seed in range(count)]
         rows.append({"target": target, "precision": precision, "steps": chosen.steps} | _kept(results))
     return rows
 

@@ -24,7 +24,7 @@ def report(dataset, rounds):
     """The whole report from nothing and with nothing changed, beside the same chapters as MyST-NB executes them."""
     data.fetch("mnist")  # so that no build downloads it, nor each chapter with a cache of its own
     mnist = os.path.abspath(os.environ.get("MNIST_DIR") or data.cache_folder() / "mnist")
-    with _folder() as folder, tqdm(total=2 * rounds + 6, desc=f"builds on {dataset}") as bar:
+    with _folder() as folder, tqdm(total=2 * rounds, desc=f"builds on {dataset}") as bar:
         plain = _plain_copy(folder / "plain", dataset)
         store = folder / "store"
         env = {"LABCODE_DATASET": dataset, "LABCODE_CACHE": str(store), "MNIST_DIR": mnist}
@@ -44,29 +44,28 @@ def report(dataset, rounds):
             for way, build in zip(ways.values(), (from_nothing, by_myst_nb), strict=True):
                 way["seconds"].append(timing.timed(build))
                 bar.update()
-        unchanged = timing.in_turn({"nothing changed": lambda: _build(ROOT, folder / "ours", env)}, 5, bar)
-    return {"dataset": dataset, "ways": ways | unchanged}
+        again = {"nothing changed": partial(_build, ROOT, folder / "ours", env)}
+        return {"dataset": dataset, "ways": ways | timing.in_turn(again, 5, "builds again")}
 
 
 def imports(rounds):
     """Python's start alone, and with ``import labcode``."""
     codes = {"nothing": "pass", "import labcode": "import labcode"}
-    with tqdm(total=2 * (rounds + 1), desc="import") as bar:
-        ways = {name: lambda code=code: processes.python(code) for name, code in codes.items()}
-        return timing.in_turn(ways, rounds, bar)
+    ways = {name: lambda code=code: processes.python(code) for name, code in codes.items()}
+    return timing.in_turn(ways, rounds, "import")
 
 
 def chapters(counts, rounds):
     """Books of so many equal chapters: rebuilt with nothing changed, and with one changed."""
-    with contextlib.ExitStack() as folders, tqdm(total=2 * len(counts) * (rounds + 1), desc="chapters") as bar:
+    with contextlib.ExitStack() as folders:
         ways = {}
-        for count in counts:
+        for count in tqdm(counts, desc="books to change"):
             folder = folders.enter_context(_folder())
             edited = _book_of(folder, count)
             _build(folder, folder, {})
             ways[count, "one changed"] = partial(_edit_and_build, edited, folder)
             ways[count, "nothing changed"] = partial(_build, folder, folder, {})
-        measured = timing.in_turn(ways, rounds, bar)
+        measured = timing.in_turn(ways, rounds, "chapters")
     return {count: {name: measured[count, name] for name in ("one changed", "nothing changed")} for count in counts}
 
 

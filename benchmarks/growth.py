@@ -51,8 +51,7 @@ def images(counts, rounds):
     """Seconds for an epoch of the report's CNN, ours, at batch 64, over so many images, less what fills no batch."""
     whole = [count // steps.BATCH * steps.BATCH for count in counts]
     ways = {str(count): _epoch(count, steps.BATCH) for count in whole}
-    with tqdm(total=len(ways) * (rounds + 1), desc="images") as bar:
-        return timing.in_turn(ways, rounds, bar)
+    return timing.in_turn(ways, rounds, "images")
 
 
 def batches(sizes, rounds):
@@ -61,8 +60,7 @@ def batches(sizes, rounds):
     for size in sizes:
         ways[f"ours, {size}"] = _epoch(IMAGES, size)
         ways[f"Keras fit, {size}"] = steps.keras_fit("cnn", "adam", *steps.some_digits(IMAGES), size)
-    with tqdm(total=len(ways) * (rounds + 1), desc="batch sizes") as bar:
-        return {"images": IMAGES, "ways": timing.in_turn(ways, rounds, bar)}
+    return {"images": IMAGES, "ways": timing.in_turn(ways, rounds, "batch sizes")}
 
 
 def cores(counts, rounds):
@@ -71,15 +69,13 @@ def cores(counts, rounds):
     for threads in map(str, counts):
         env = {"TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": threads}
         ways[threads] = lambda env=env: float(processes.python(EPOCH, env))
-    with tqdm(total=len(ways) * (rounds + 1), desc="cores") as bar:
-        return {"images": IMAGES, "ways": timing.in_turn(ways, rounds, bar)}
+    return {"images": IMAGES, "ways": timing.in_turn(ways, rounds, "cores")}
 
 
 def seeds(counts, jobs, rounds):
     """Seconds for a study of FC on mnist-5k with so many seeds."""
     ways = {str(count): partial(_study, count, jobs) for count in counts}
-    with tqdm(total=len(ways) * (rounds + 1), desc="seeds") as bar:
-        return {"jobs": jobs, "ways": timing.in_turn(ways, rounds, bar)}
+    return {"jobs": jobs, "ways": timing.in_turn(ways, rounds, "seeds")}
 
 
 def _study(count, jobs):

@@ -42,6 +42,7 @@ def _repeated(part, steps):
     def repeated():
         total = 0.0
         for step in tf.range(steps):
+            tf.autograph.experimental.set_loop_options(parallel_iterations=1)  # as if each changed the weights
             total += part(step)
         return total
 

@@ -72,8 +72,8 @@ def fc(steps):
 
 def tape(steps):
     """The GradientTape loop with the report's CNN at batch 12."""
-    images, labels = some_digits(12 * steps)
     batch = 12
+    images, labels = some_digits(batch * steps)
     loss = keras.losses.sparse_categorical_crossentropy
     eager_step = loop.make_train_step(models.build_cnn(), loss, keras.optimizers.SGD(0.001))
     step = loop.make_train_step(models.build_cnn(), loss, keras.optimizers.SGD(0.001))

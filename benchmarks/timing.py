@@ -7,6 +7,8 @@ traces, compiles and reads, and ``seconds``, those of each later round.
 import gc
 import time
 
+from tqdm import tqdm
+
 
 def timed(way):
     """The seconds that a call takes, or says itself that it took, where only a part of it counts.
@@ -19,30 +21,31 @@ def timed(way):
         begun = time.perf_counter()
         told = way()
         seconds = time.perf_counter() - begun
-        return told if isinstance(told, float) else seconds
+        return told if type(told) is float else seconds  # which NumPy's floats are not
     finally:
         gc.enable()
 
 
-def in_turn(ways, rounds, bar):
-    """Call each way once, then all of them in turn, so many rounds.
+def in_turn(ways, rounds, title):
+    """Call each way once, then all of them in turn, so many rounds, beside a progress bar.
 
     Args:
         ways: functions without arguments, by name.
         rounds: at least 1.
-        bar: tqdm's, which counts the calls.
+        title: of the bar.
 
     Returns:
         ``ways`` as a row has them.
     """
     results = {name: {"seconds": []} for name in ways}
-    for round in range(1 + rounds):
-        for name, way in ways.items():
-            bar.set_postfix_str(name)
-            seconds = timed(way)
-            bar.update()
-            if round == 0:
-                results[name]["first"] = seconds
-            else:
-                results[name]["seconds"].append(seconds)
+    with tqdm(total=len(ways) * (1 + rounds), desc=title) as bar:
+        for index in range(1 + rounds):
+            for name, way in ways.items():
+                bar.set_postfix_str(name)
+                seconds = timed(way)
+                bar.update()
+                if index == 0:
+                    results[name]["first"] = seconds
+                else:
+                    results[name]["seconds"].append(seconds)
     return results

@@ -1,13 +1,32 @@
-"""What the benchmark measures has the names by which it is told: else an hour's measurement ends with an error."""
+"""What the benchmark measures has the names by which it is told: else a measurement of two hours ends with an error."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 
 from benchmarks import __main__ as benchmark
-from benchmarks import accuracy, choose, parts, steps
-from labcode import models, speed, sprint
+from benchmarks import accuracy, choose, parts, steps, timing
+from labcode import data, models, speed, sprint
 from labcode.network import REPORT_CNN
 from labcode.quiet import keras
+
+
+def test_ways_are_called_in_turn_and_the_first_calls_stand_apart():
+    called, told = [], iter([9.0, 1.0, 3.0])
+
+    def one():
+        called.append("one")
+        return next(told)
+
+    results = timing.in_turn({"one": one, "other": lambda: called.append("other")}, rounds=2, title="ways")
+    assert called == ["one", "other"] * 3
+    assert results["one"] == {"first": 9.0, "seconds": [1.0, 3.0]}, "what a way says that it took"
+    assert len(results["other"]["seconds"]) == 2 and 0 < results["other"]["first"] < 9
+
+
+def test_a_result_is_not_taken_for_seconds():
+    assert timing.timed(lambda: np.float64(900)) < 9
 
 
 @pytest.mark.soak
@@ -41,6 +60,14 @@ def test_the_changes_to_the_network_leave_its_answers():
 
 def test_the_pieces_of_the_predictions_are_measured():
     assert parts.pieces(1).keys() == {name for pair in speed.SAVINGS.values() for name in pair}
+
+
+def test_the_seeds_of_a_sprint_are_run_and_told(monkeypatch):
+    monkeypatch.setattr(steps, "PRODUCT_SIDE", 64)
+    short, sets = dataclasses.replace(sprint.SPRINTS["99.0 %"], steps=8), sprint.as_bytes(data.load("mnist-5k"))
+    row = accuracy.of_seeds("99.0 %", short, *sets, range(100, 102))
+    assert row["accuracy"][1] == sprint.run(short, *sets, 101).accuracy != row["accuracy"][0]
+    assert f"{100 * np.mean(row['accuracy']):.2f} % on average of 2 seeds" in speed.sprint_row(row).measured
 
 
 def test_every_sprint_is_measured_and_was_chosen():

@@ -119,7 +119,6 @@ def test_in_bfloat16_the_accuracy_is_that_in_float32(sets):
 @pytest.mark.parametrize("target", sprint.SPRINTS)
 def test_the_sprints_networks_are_as_described(target):
     network = sprint.SPRINTS[target].network
-    assert all(np.prod(shape) > 0 for shape in network.shapes())
     assert (network == REPORT_CNN) == ("report" in target)
     assert not network.whitened or network.shapes()[0][-1] % 2 == 0, "each direction has two signs"
 

@@ -192,20 +192,23 @@ def lengths(found, precision):
     return of_target
 
 
+PLANNED = ("target", "convolutions", "hidden units", "batch size", "steps", "peak learning rate", "warm-up")
+PLANNED += ("random shift", "dropout", "test positions")
+
+
 def plans(sprints):
-    """What decides each training to an accuracy, a dict target: ``Sprint``, as a Markdown table."""
-    rows = ["| target | convolutions | hidden | batch size | steps | peak learning rate | warm-up | random shift |"]
-    rows[0] += " dropout | test positions |"
-    rows.append("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    """What decides each training to an accuracy, a dict target: ``Sprint``, as a Markdown table, a column for each."""
+    columns = [PLANNED]
     for target, plan in sprints.items():
         network = plan.network
         layers = [f"{count} of {size} x {size}{', pooled' * pooled}" for count, size, pooled in network.convolutions]
         layers[:1] = [f"{first}{', not trained' * network.whitened}" for first in layers[:1]]
-        row = [target, "; ".join(layers), network.hidden, plan.batch_size, f"{plan.steps:,}", plan.learning_rate]
+        column = [target, "; ".join(layers), network.hidden, plan.batch_size, f"{plan.steps:,}", plan.learning_rate]
         positions = (2 * plan.test_shift + 1) ** 2
-        row += [f"{plan.warm_up:.0%} of them", f"{plan.shift} px", f"{plan.dropout:.0%}", positions]
-        rows.append(f"| {' | '.join(map(str, row))} |")
-    return "\n".join(rows)
+        column += [f"{plan.warm_up:.0%} of steps", f"{plan.shift} px", f"{plan.dropout:.0%}", positions]
+        columns.append(column)
+    rows = [f"| {' | '.join(map(str, row))} |" for row in zip(*columns, strict=True)]
+    return "\n".join([rows[0], "|---" * len(columns) + "|", *rows[1:]])
 
 
 def costs(found):

@@ -196,10 +196,12 @@ def test_costs_name_all_that_was_measured():
 
 def test_plans_say_all_that_decides_a_training():
     network = Network(((8, 5, True), (16, 3, False)), 32, whitened=True)
-    rows = speed.plans({"97 %": Sprint(network, 64, 1200, 0.01, 0.3, shift=2, dropout=0.25, test_shift=1)}).splitlines()
-    layers, numbers = "8 of 5 x 5, pooled, not trained; 16 of 3 x 3", "32 | 64 | 1,200 | 0.01 | 30% of them"
-    assert rows[2:] == [f"| 97 % | {layers} | {numbers} | 2 px | 25% | 9 |"]
-    assert len({row.count("|") for row in rows}) == 1
+    plan = Sprint(network, 64, 1200, 0.01, 0.3, shift=2, dropout=0.25, test_shift=1)
+    rows = [line.strip("| ").split(" | ") for line in speed.plans({"97 %": plan}).splitlines()]
+    head, line, *rows = rows
+    assert head == ["target", "97 %"] and line == ["---|---"]
+    layers, numbers = "8 of 5 x 5, pooled, not trained; 16 of 3 x 3", ["32", "64", "1,200", "0.01", "30% of steps"]
+    assert [value for _, value in rows] == [layers, *numbers, "2 px", "25%", "9"]
 
 
 def test_what_is_recorded_can_be_read_and_has_every_comparison():

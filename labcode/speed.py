@@ -292,10 +292,12 @@ def sprint_row(sprint):
     seconds = np.array(sprint["seconds"])
     middle, mean = np.median(seconds), np.mean(sprint["accuracy"])
     least = sprint["flop"] / sprint["product_flop"] * np.array(sprint["product_seconds"])
-    times = np.median(seconds / least)
+    ratios = seconds / least
+    times = np.median(ratios)
     measured = (
         f"{100 * mean:.2f} % on average of {len(seconds)} seeds, in {middle:.1f} s "
-        f"({seconds.min():.1f} to {seconds.max():.1f}), {times:.2f} times the least, "
+        f"({seconds.min():.1f} to {seconds.max():.1f}), {times:.2f} times the least "
+        f"({ratios.min():.2f} to {ratios.max():.2f}), "
         f"after {np.median(sprint['preparing']):.1f} s of preparation"
     )
     reach = f"below {limit} s" + (f" and {most} times the least" if most < np.inf else "")

@@ -95,6 +95,12 @@ def test_a_sprint_s_seed_decides_it(sets):
     assert all(result.seconds > 0 and result.preparing > 0 for result in results)
 
 
+def test_a_sprint_tests_what_it_has_trained_on_the_images_that_it_is_given(sets):
+    training_set, (images, labels) = sets
+    right, wrong = (sprint.run(SPRINT, training_set, (images, each)) for each in (labels, (labels + 1) % 10))
+    assert right.accuracy > 0.9 and wrong.accuracy < 0.1
+
+
 @pytest.mark.parametrize("change", [{"dropout": 0.5}, {"precision": "bfloat16"}])
 def test_precision_and_dropout_change_the_losses(sets, change):
     plan = dataclasses.replace(SPRINT, steps=20)

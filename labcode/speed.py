@@ -192,23 +192,28 @@ def lengths(found, precision):
     return of_target
 
 
-PLANNED = ("target", "convolutions", "hidden units", "batch size", "steps", "peak learning rate", "warm-up")
-PLANNED += ("random shift", "dropout", "test positions")
-
-
 def plans(sprints):
     """What decides each training to an accuracy, a dict target: ``Sprint``, as a Markdown table, a column for each."""
-    columns = [PLANNED]
-    for target, plan in sprints.items():
-        network = plan.network
-        layers = [f"{count} of {size} x {size}{', pooled' * pooled}" for count, size, pooled in network.convolutions]
-        layers[:1] = [f"{first}{', not trained' * network.whitened}" for first in layers[:1]]
-        column = [target, "; ".join(layers), network.hidden, plan.batch_size, f"{plan.steps:,}", plan.learning_rate]
-        positions = (2 * plan.test_shift + 1) ** 2
-        column += [f"{plan.warm_up:.0%} of steps", f"{plan.shift} px", f"{plan.dropout:.0%}", positions]
-        columns.append(column)
-    rows = [f"| {' | '.join(map(str, row))} |" for row in zip(*columns, strict=True)]
-    return "\n".join([rows[0], "|---" * len(columns) + "|", *rows[1:]])
+    columns = [{"target": target} | _planned(plan) for target, plan in sprints.items()]
+    rows = [f"| {' | '.join([name, *(str(column[name]) for column in columns)])} |" for name in columns[0]]
+    return "\n".join([rows[0], "|---" * (1 + len(columns)) + "|", *rows[1:]])
+
+
+def _planned(plan):
+    network = plan.network
+    layers = [f"{count} of {size} x {size}{', pooled' * pooled}" for count, size, pooled in network.convolutions]
+    layers[:1] = [f"{first}{', not trained' * network.whitened}" for first in layers[:1]]
+    return {
+        "convolutions": "; ".join(layers),
+        "hidden units": network.hidden,
+        "batch size": plan.batch_size,
+        "steps": f"{plan.steps:,}",
+        "peak learning rate": plan.learning_rate,
+        "warm-up": f"{plan.warm_up:.0%} of steps",
+        "random shift": f"{plan.shift} px",
+        "dropout": f"{plan.dropout:.0%}",
+        "test positions": (2 * plan.test_shift + 1) ** 2,
+    }
 
 
 def costs(found):

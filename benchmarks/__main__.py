@@ -12,12 +12,12 @@ from importlib import metadata
 
 import joblib
 
-from benchmarks import accuracy, builds, growth, parts, steps, timing
+from benchmarks import accuracy, builds, growth, parts, steps, studies, timing
 from labcode import data, provenance, speed
 
 STEPS = {"cnn": steps.cnn, "parts": parts.parts, "pieces": parts.pieces, "fc": steps.fc, "tape": steps.tape}
 FULL = {
-    "rounds": 5,
+    "rounds": 9,
     "steps": {"cnn": 40, "parts": 40, "pieces": 40, "fc": 900, "tape": 200},
     "seeds": {"the report's CNN to 98.55 %": 5, "99.0 %": 10, "99.5 %": 5},
     "shorter": 3,
@@ -29,7 +29,7 @@ FULL = {
 }
 QUICK = {
     "rounds": 3,
-    "steps": {"cnn": 16, "fc": 200, "tape": 40},
+    "steps": {"cnn": 8, "fc": 100, "tape": 20},
     "seeds": {"99.0 %": 2},
 }
 
@@ -53,8 +53,8 @@ def measure(plan):
             "chapters": builds.chapters(plan["chapters"], rounds=3),
             "images": growth.images(plan["images"], rounds=3),
             "batches": growth.batches(plan["batches"], rounds=3),
-            "cores": growth.cores(range(1, joblib.cpu_count() + 1), rounds),
-            "study": growth.seeds(plan["study"], joblib.cpu_count(), rounds=3),
+            "cores": growth.cores(range(1, joblib.cpu_count() + 1), rounds=3),
+            "study": studies.seeds(plan["study"], joblib.cpu_count(), rounds=3),
         }
         if sys.platform == "linux":
             found["memory"] = growth.memory()

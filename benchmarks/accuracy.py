@@ -1,34 +1,22 @@
 """Seconds to an accuracy: ours over many seeds, and the lab's way epoch by epoch."""
 
 import dataclasses
-import json
+import statistics
 import tempfile
 
 from tqdm import tqdm
 
 from benchmarks import processes, steps, timing
-from labcode import data, fast, sprint
+from labcode import data, fast, sprint, training
 
 KEPT = ("accuracy", "seconds", "preparing")  # of each result
+PRODUCTS = 3  # measured after each training
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of a sprint's steps, for the shorter ones
-LAB = """
-import json
-from labcode import data, training
-dataset = data.load("mnist")
-histories = {name: training.train(training.RECIPES[name], dataset).history for name in ("fc", "cnn")}
-kept = {name: {key: history[key] for key in ("seconds", "val_accuracy")} for name, history in histories.items()}
-print(json.dumps(kept))
-"""
 
 
 def planned(seeds):
-    """Which sprints to run: (target, precision, how many seeds) each.
-
-    In the fastest precision that this processor has, and where that is another the quickest sprint in float32 too.
-    """
-    fastest, quickest = fast.precisions()[-1], min(seeds, key=lambda target: sprint.SPRINTS[target].flop(0))
-    chosen = dict.fromkeys([*((target, fastest) for target in seeds), (quickest, "float32")])
-    return [(target, precision, seeds[target]) for target, precision in chosen]
+    """Which sprints to run: (target, precision, how many seeds) each, the processor's fastest precision first."""
+    return [(target, each, count) for each in reversed(fast.precisions()) for target, count in seeds.items()]
 
 
 def sprints(seeds):
@@ -45,12 +33,12 @@ def sprints(seeds):
 
 
 def of_seeds(target, chosen, training_set, test_set, seeds):
-    """Run a sprint with each of the seeds, and a matrix product after it: a row for JSON."""
+    """Run a sprint with each of the seeds, and matrix products after it, of whose seconds the median is kept: a row."""
     product, results, product_seconds = steps.matrix_product(chosen.precision), [], []
     product()
     for seed in tqdm(seeds, desc=f"{target}, {chosen.precision}"):
         results.append(sprint.run(chosen, training_set, test_set, seed))
-        product_seconds.append(timing.timed(product))
+        product_seconds.append(statistics.median(timing.timed(product) for _ in range(PRODUCTS)))
     row = {"target": target, "precision": chosen.precision, "flop": chosen.flop(len(test_set[0]))}
     row |= {"product_flop": steps.PRODUCT_FLOP, "product_seconds": product_seconds}
     return row | _kept(results)
@@ -77,4 +65,11 @@ def _kept(results):
 def lab():
     """The report's trainings by Keras ``fit``, as the book has them: each epoch's seconds and test accuracy."""
     with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
-        return json.loads(processes.python(LAB, {"LABCODE_CACHE": folder}))
+        return processes.call(histories, env={"LABCODE_CACHE": folder})
+
+
+def histories():
+    """Train both networks of the report: by recipe, lists of each epoch's seconds and test accuracy."""
+    dataset = data.load("mnist")
+    found = {name: training.train(training.RECIPES[name], dataset).history for name in ("fc", "cnn")}
+    return {name: {key: history[key] for key in ("seconds", "val_accuracy")} for name, history in found.items()}

@@ -1,50 +1,19 @@
-"""How cost grows: with training images, batch size, cores and seeds; and how much memory a training takes.
+"""How cost grows: with training images, batch size and cores; and how much memory a training takes.
 
 Cores and memory are those of a process of its own.
 """
 
+import re
 import tempfile
 from functools import partial
+from pathlib import Path
 
 from tqdm import tqdm
 
 from benchmarks import processes, steps, timing
-from labcode import fast, network
+from labcode import data, fast, models, network, sprint, training
 
 IMAGES = 3840  # a whole number of batches of each size
-EPOCH = """
-from benchmarks import growth
-print(growth.one_epoch())
-"""
-STUDY = """
-import sys
-from pathlib import Path
-from labcode import records, study
-records.RESULTS = Path(sys.argv[1])
-sys.exit(bool(study.run(["fc"], "mnist-5k", {seeds}, jobs={jobs})))
-"""
-LAB_SCRIPT = """
-from labcode import data, models
-arrays = data.load("mnist")
-images, labels = arrays.train_images, arrays.train_labels
-test_images, test_labels = arrays.test_images, arrays.test_labels
-model = models.build_cnn()
-model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-model.fit(images, labels, batch_size=64, epochs=5, validation_data=(test_images, test_labels), verbose=0)
-"""
-BOOK_SCRIPT = """
-from labcode import data, training
-training.train(training.RECIPES["cnn"], data.load("mnist"))
-"""
-FAST_SCRIPT = """
-from labcode import data, sprint
-sprint.run(sprint.SPRINTS["the report's CNN to 98.55 %"], *sprint.as_bytes(data.load("mnist")))
-"""
-PEAK = """
-import re
-from pathlib import Path
-print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]))
-"""  # not getrusage's maximum, which a process inherits from the one that started it
 
 
 def images(counts, rounds):
@@ -68,29 +37,44 @@ def cores(counts, rounds):
     ways = {}
     for threads in map(str, counts):
         env = {"TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": threads}
-        ways[threads] = lambda env=env: float(processes.python(EPOCH, env))
+        ways[threads] = partial(processes.call, one_epoch, env=env)
     return {"images": IMAGES, "ways": timing.in_turn(ways, rounds, "cores")}
-
-
-def seeds(counts, jobs, rounds):
-    """Seconds for a study of FC on mnist-5k with so many seeds."""
-    ways = {str(count): partial(_study, count, jobs) for count in counts}
-    return {"jobs": jobs, "ways": timing.in_turn(ways, rounds, "seeds")}
-
-
-def _study(count, jobs):
-    with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
-        processes.python(STUDY.format(seeds=count, jobs=jobs), {"LABCODE_CACHE": folder}, folder)
 
 
 def memory():
     """The peak of resident memory, in bytes, of trainings on all of MNIST, each in a process of its own; Linux only."""
-    scripts = {"the lab's plain script": LAB_SCRIPT, "the book's training": BOOK_SCRIPT, "ours": FAST_SCRIPT}
+    scripts = {"the lab's plain script": lab_script, "the book's training": book_training, "ours": fast_training}
     with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
         env = {"LABCODE_CACHE": folder}
-        return {
-            name: int(processes.python(script + PEAK, env)) for name, script in tqdm(scripts.items(), desc="memory")
-        }
+        return {name: processes.call(script, env=env) for name, script in tqdm(scripts.items(), desc="memory")}
+
+
+def lab_script():
+    """Train the report's CNN as its script does, plainly; the peak of memory in bytes."""
+    arrays = data.load("mnist")
+    images, labels = arrays.train_images, arrays.train_labels
+    tests = arrays.test_images, arrays.test_labels
+    model = models.build_cnn()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(images, labels, batch_size=steps.BATCH, epochs=5, validation_data=tests, verbose=0)
+    return _peak()
+
+
+def book_training():
+    """Train it as the book does; the peak of memory in bytes."""
+    training.train(training.RECIPES["cnn"], data.load("mnist"))
+    return _peak()
+
+
+def fast_training():
+    """Train it in the fast way; the peak of memory in bytes."""
+    sprint.run(sprint.SPRINTS["the report's CNN to 98.55 %"], *sprint.as_bytes(data.load("mnist")))
+    return _peak()
+
+
+def _peak():
+    """Not getrusage's maximum, which a process inherits from the one that started it."""
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
 
 
 def one_epoch():

@@ -1,5 +1,6 @@
 """What is measured in a process of its own: whatever depends on a process's start, as a build or its memory."""
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,16 @@ def run(command, env=()):
     return result.stdout
 
 
-def python(code, env=(), *arguments):
-    """Run Python code; the last line that it prints."""
-    return (run([sys.executable, "-c", code, *arguments], env).splitlines() or [""])[-1]
+def python(code, *arguments, env=()):
+    """Run Python code; what it prints."""
+    return run([sys.executable, "-c", code, *arguments], env)
+
+
+def call(function, *arguments, env=()):
+    """What a function of a module returns in a process of its own; the arguments and that are values for JSON."""
+    code = (
+        "import json, sys\n"
+        f"from {function.__module__} import {function.__name__} as called\n"
+        "print(json.dumps(called(*json.loads(sys.argv[1]))))"
+    )
+    return json.loads(python(code, json.dumps(arguments), env=env).splitlines()[-1])

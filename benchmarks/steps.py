@@ -26,11 +26,10 @@ def cnn(steps):
         "ReLU after pooling": _one_function(_relu_after_pooling(models.build_cnn().layers), seen, labels),
     }
     for precision in fast.precisions():
+        ways[f"matrix product, {precision}"] = matrix_product(precision)
         ways[f"ours, {precision}"] = ours(REPORT_CNN, fast.adam, images, labels, BATCH, precision)
     ways["batch 128"] = ours(REPORT_CNN, fast.adam, images, labels, 128, fast.precisions()[-1])
-    ways |= _torch_ways(images, seen, labels)
-    ways |= {f"matrix product, {precision}": matrix_product(precision) for precision in fast.precisions()}
-    return ways
+    return ways | _torch_ways(images, seen, labels)
 
 
 def flop_of_cnn(steps):

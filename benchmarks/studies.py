@@ -1,0 +1,33 @@
+"""How the cost of a study grows with its seeds.
+
+A module of its own, for a process that imports it does not import TensorFlow, as none does that runs a study.
+"""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from benchmarks import processes, timing
+from labcode import records, study
+
+
+def seeds(counts, jobs, rounds):
+    """Seconds for a study of FC on mnist-5k with so many seeds."""
+    ways = {str(count): partial(_in_a_process, count, jobs) for count in counts}
+    return {"jobs": jobs, "ways": timing.in_turn(ways, rounds, "seeds")}
+
+
+def _in_a_process(count, jobs):
+    with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
+        processes.call(run, count, jobs, folder, env={"LABCODE_CACHE": folder})
+
+
+def run(count, jobs, folder):
+    """Run a study of FC on mnist-5k, and record it in a folder instead of the project's.
+
+    Raises:
+        RuntimeError: a training has failed.
+    """
+    records.RESULTS = Path(folder)
+    if failures := study.run(["fc"], "mnist-5k", count, jobs=jobs):
+        raise RuntimeError(f"a study of {count} seeds: expected no failure, found {failures}")

@@ -1,0 +1,363 @@
+"""What the benchmark times is the work that it tells: images, steps and products are counted, clocks are exchanged."""
+
+import contextlib
+import dataclasses
+import math
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks import accuracy, builds, choose, growth, processes, steps, studies, timing
+from labcode import data, fast, network, records, sprint, study
+from labcode.network import FC, REPORT_CNN
+from labcode.quiet import keras, tf
+
+BATCH = steps.BATCH
+SMALL = 160  # images of each part of a data set that takes the place of another
+
+
+@pytest.fixture
+def eager():
+    """TensorFlow's functions run as Python code, whose calls can be counted."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def losses(eager, monkeypatch):
+    """Of each step's loss that is taken: how many images, and the mean."""
+    taken, loss = [], tf.nn.sparse_softmax_cross_entropy_with_logits
+
+    def counted(labels, logits):
+        each = loss(labels=labels, logits=logits)
+        taken.append((len(labels), float(tf.reduce_mean(each))))
+        return each
+
+    monkeypatch.setattr(tf.nn, "sparse_softmax_cross_entropy_with_logits", counted)
+    with contextlib.suppress(ImportError):
+        import torch
+
+        cross_entropy = torch.nn.functional.cross_entropy
+
+        def counted_by_torch(answers, labels, **options):
+            mean = cross_entropy(answers, labels, **options)
+            taken.append((len(labels), float(mean.detach())))
+            return mean
+
+        monkeypatch.setattr(torch.nn.functional, "cross_entropy", counted_by_torch)
+    return taken
+
+
+@pytest.mark.parametrize(("compare", "batch"), [(steps.cnn, BATCH), (steps.fc, BATCH), (steps.tape, 12)])
+def test_every_way_trains_on_every_image_at_each_call(compare, batch, losses):
+    count = 2
+    for name, way in compare(count).items():
+        if name.startswith("matrix product"):
+            continue
+        first, again = [], []
+        for call in (first, again):
+            losses.clear()
+            way()
+            call.extend(losses)
+        epochs = 5 if name == "Keras fit" else 1  # in a call after its first
+        sizes = [128] if name == "batch 128" else [batch] * count
+        assert [size for size, _ in first] == sizes, name
+        assert [size for size, _ in again] == epochs * sizes, name
+        assert first[0][1] != again[0][1], f"{name}: its weights do not change"
+
+
+def test_of_keras_fit_the_shortest_epoch_after_the_first_counts(monkeypatch):
+    optimizer = keras.optimizers.SGD(0.1)
+    train = steps.keras_fit("fc", optimizer, *steps.some_digits(3 * BATCH), BATCH)
+    squared = SimpleNamespace(perf_counter=lambda: float(optimizer.iterations.numpy()) ** 2)  # each epoch takes longer
+    monkeypatch.setattr(steps, "time", squared)
+    assert train() is None and optimizer.iterations.numpy() == 3, "the first call is timed as a whole"
+    assert train() == 9**2 - 6**2 and optimizer.iterations.numpy() == 3 + 5 * 3
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_matrix_product_takes_the_operations_that_are_counted(precision, eager, monkeypatch):
+    done, multiply = [], tf.matmul
+    monkeypatch.setattr(steps, "PRODUCT_SIDE", 64)
+
+    def counted(one, other):
+        done.append(2 * math.prod(one.shape) * other.shape[1])
+        assert one.dtype == other.dtype == precision
+        return multiply(one, other)
+
+    monkeypatch.setattr(tf, "matmul", counted)
+    steps.matrix_product(precision)()
+    assert sum(done) * (2048 // 64) ** 3 == steps.PRODUCT_FLOP
+
+
+def test_the_steps_are_compared_by_the_operations_of_their_images():
+    flop = steps.flop_of_cnn(3)
+    assert flop["ours, float32"] == REPORT_CNN.training_flop(22) * 3 * BATCH
+    assert flop["all pixels"] == REPORT_CNN.training_flop(28) * 3 * BATCH
+    assert flop["matrix product, float32"] == steps.PRODUCT_FLOP
+
+
+def test_the_seconds_of_a_sprint_are_those_of_its_steps_and_its_test(eager, monkeypatch):
+    clock, logits, kernel = [0.0], fast.logits, sprint.whitening.kernel
+
+    def answered(net, weights, images, *settings):
+        clock[0] += len(images)
+        return logits(net, weights, images, *settings)
+
+    def whitened(*arguments):
+        clock[0] += 1000
+        return kernel(*arguments)
+
+    monkeypatch.setattr(fast, "logits", answered)
+    monkeypatch.setattr(sprint.whitening, "kernel", whitened)
+    monkeypatch.setattr(sprint, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    plan = sprint.Sprint(network.Network(((8, 5, True),), 16, whitened=True), 32, 3, 0.01, test_shift=1)
+    (images, labels), (test_images, test_labels) = sprint.as_bytes(data.load("mnist-5k"))
+    result = sprint.run(plan, (images, labels), (test_images[:50], test_labels[:50]))
+    assert result.seconds == 1000 + 3 * 32 + 9 * 50
+    assert result.preparing == 9, "one image is predicted before"
+
+
+def test_a_sprint_computes_all_in_its_precision(monkeypatch):
+    precisions, logits = [], fast.logits
+
+    def answered(net, weights, images, precision="float32", *settings):
+        precisions.append(precision)
+        return logits(net, weights, images, precision, *settings)
+
+    monkeypatch.setattr(fast, "logits", answered)
+    sets = [(images[:40], labels[:40]) for images, labels in sprint.as_bytes(data.load("mnist-5k"))]
+    sprint.run(sprint.Sprint(FC, 8, 2, 0.01, precision="bfloat16"), *sets)
+    assert len(precisions) >= 2 and set(precisions) == {"bfloat16"}, "in its steps and in its test"
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """The data sets that are asked for by name; whichever it is, a small part of mnist-5k takes its place."""
+    names, whole = [], data.load("mnist-5k")
+    few = {
+        field: getattr(whole, field)[:SMALL] for field in ("train_images", "train_labels", "test_images", "test_labels")
+    }
+    small = dataclasses.replace(whole, **few, digest="0" * 64)
+    monkeypatch.setattr(data, "load", lambda name: names.append(name) or small)
+    return names
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """What is to be called in a process of its own is called in this one, where what it calls can be exchanged."""
+    monkeypatch.setattr(processes, "call", lambda function, *arguments, env: function(*arguments))
+
+
+def test_sprints_are_run_on_mnist_with_seeds_from_0_in_each_precision(loaded, monkeypatch):
+    ran, told = [], {"accuracy": [1.0]}
+    monkeypatch.setattr(fast, "precisions", lambda: ("float32", "bfloat16"))
+    monkeypatch.setattr(accuracy, "of_seeds", lambda *arguments: ran.append(arguments) or told)
+    seeds = {"99.0 %": 3, "99.5 %": 2}
+    assert accuracy.sprints(seeds) == [told] * 4 and loaded == ["mnist"]
+    of_target = [(target, plan.precision, list(chosen)) for target, plan, _, _, chosen in ran]
+    both = [("99.0 %", [0, 1, 2]), ("99.5 %", [0, 1])]
+    assert of_target == [(target, each, chosen) for each in ("bfloat16", "float32") for target, chosen in both]
+    for target, plan, training_set, test_set, _ in ran:
+        assert plan == dataclasses.replace(sprint.SPRINTS[target], precision=plan.precision)
+        assert [len(part) for part in (*training_set, *test_set)] == [SMALL] * 4
+
+
+def test_a_row_of_seeds_says_what_each_run_gave_and_what_products_took_meanwhile(monkeypatch):
+    results = [sprint.Result(0.9, np.zeros(1), 3.0, 0.5), sprint.Result(0.8, np.zeros(1), 4.0, 0.25)]
+    given, asked, times = iter(results), [], iter([99.0, 1.0, 7.0, 2.0, 3.0, 5.0, 4.0])
+    monkeypatch.setattr(sprint, "run", lambda *_: next(given))
+    monkeypatch.setattr(steps, "matrix_product", lambda precision: asked.append(precision) or (lambda: next(times)))
+    plan = dataclasses.replace(sprint.SPRINTS["99.0 %"], precision="bfloat16")
+    row = accuracy.of_seeds("99.0 %", plan, ([], []), (np.zeros(70), np.zeros(70)), range(2))
+    assert asked == ["bfloat16"] and row == {
+        "target": "99.0 %",
+        "precision": "bfloat16",
+        "flop": plan.flop(70),
+        "product_flop": steps.PRODUCT_FLOP,
+        "product_seconds": [2.0, 4.0],  # the median of three after each; the first of all is not counted
+        "accuracy": [0.9, 0.8],
+        "seconds": [3.0, 4.0],
+        "preparing": [0.5, 0.25],
+    }
+
+
+def test_candidates_are_compared_on_training_images_that_are_held_back(loaded, monkeypatch, capsys):
+    ran, row = [], {"target": "99.0 %", "precision": "float32", "flop": 1, "product_flop": 1, "product_seconds": [1, 1]}
+    row |= {"accuracy": [0.99, 0.98], "seconds": [1, 1], "preparing": [1, 1]}
+    monkeypatch.setattr(accuracy, "of_seeds", lambda *arguments: ran.append(arguments) or row)
+    monkeypatch.setattr(choose, "HELD_BACK", 100)
+    choose.main()
+    (images, labels), _ = sprint.as_bytes(data.load("mnist"))
+    for _, _, training_set, held_back, seeds in ran:
+        for whole, trained, tested in zip((images, labels), training_set, held_back, strict=True):
+            np.testing.assert_array_equal(np.concatenate([trained, tested]), whole)
+            assert len(tested) == 100
+        assert min(seeds) > max(*(range(count)[-1] for count in (10, 5)))
+    assert loaded == ["mnist", "mnist"] and len(capsys.readouterr().out.splitlines()) == len(ran)
+
+
+def test_builds_are_timed_in_turn_and_from_nothing(monkeypatch):
+    clock, order = [0.0], []
+
+    def build(source, output, env):
+        store, plainly = env.get("LABCODE_CACHE"), source != builds.ROOT
+        made = [output, *([source / "stores"] if plainly else [Path(store)])]
+        anew = not any(path.exists() for path in made)
+        order.append(("plain" if plainly else env["LABCODE_DATASET"], anew))
+        for path in made:
+            path.mkdir(exist_ok=True)
+        clock[0] += 50 if plainly else 5 if anew else 0.5
+
+    monkeypatch.setattr(builds, "_build", build)
+    monkeypatch.setattr(data, "fetch", lambda name: None)
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    report = builds.report("mnist", 2)
+    assert order[:4] == [("mnist", True), ("plain", True)] * 2 and set(order[4:]) == {("mnist", False)}
+    assert report["dataset"] == "mnist"
+    seconds = {name: way["seconds"] for name, way in report["ways"].items()}
+    assert seconds == {"ours": [5.0] * 2, "the plain way": [50.0] * 2, "nothing changed": [0.5] * 5}
+
+
+def test_the_plain_way_has_the_same_chapters_and_none_of_our_extensions(tmp_path):
+    plain = builds._plain_copy(tmp_path, "mnist-5k")
+    names = {path.name for path in (builds.ROOT / "book").glob("*.ipynb")}
+    assert {path.name for path in (plain / "book").glob("*.ipynb")} == names
+    assert (plain / "_toc.yml").read_text("utf-8") == (builds.ROOT / "_toc.yml").read_text("utf-8")
+    config = (plain / "_config.yml").read_text("utf-8")
+    assert "execute_notebooks: force" in config and "papermill" not in config
+    for name in names:
+        assert f"stores/{Path(name).stem}" in (plain / "book" / name).read_text("utf-8"), "each trains what it needs"
+
+
+def test_cost_by_images_and_batch_size_is_of_whole_epochs(losses):
+    counts = {}
+    for count, batch in ((128, 64), (60, 12)):
+        losses.clear()
+        growth._epoch(count, batch)()
+        counts[count] = [size for size, _ in losses]
+    assert counts == {128: [64] * 2, 60: [12] * 5}
+
+
+def test_one_epoch_is_timed_after_a_first(monkeypatch):
+    called, told = [], iter([9.0, 2.0])
+    monkeypatch.setattr(growth, "_epoch", lambda *arguments: called.append(arguments) or (lambda: next(told)))
+    assert growth.one_epoch() == 2.0 and called == [(growth.IMAGES, BATCH)]
+
+
+def test_images_and_batches_are_rounded_to_whole_steps(monkeypatch):
+    asked = []
+    monkeypatch.setattr(growth, "_epoch", lambda *arguments: asked.append(arguments) or (lambda: 1.0))
+    monkeypatch.setattr(steps, "keras_fit", lambda *_: lambda: 2.0)
+    assert growth.images((1000,), rounds=2) == {"960": {"first": 1.0, "seconds": [1.0, 1.0]}}
+    found = growth.batches((12, 64), rounds=1)
+    assert asked == [(960, 64), (growth.IMAGES, 12), (growth.IMAGES, 64)] and found["images"] == growth.IMAGES
+    assert {name: way["seconds"] for name, way in found["ways"].items()} == {
+        "ours, 12": [1.0],
+        "Keras fit, 12": [2.0],
+        "ours, 64": [1.0],
+        "Keras fit, 64": [2.0],
+    }
+
+
+def test_threads_are_those_of_a_process(monkeypatch):
+    def call(function, env):
+        assert function is growth.one_epoch
+        return float(env["TF_NUM_INTRAOP_THREADS"])
+
+    monkeypatch.setattr(processes, "call", call)
+    ways = growth.cores((1, 2), rounds=1)["ways"]
+    assert {threads: way["seconds"] for threads, way in ways.items()} == {"1": [1.0], "2": [2.0]}
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
+def test_memory_is_measured_of_trainings_on_mnist(loaded, losses, monkeypatch):
+    peaks, trained, target = {}, {}, "the report's CNN to 98.55 %"
+    monkeypatch.setitem(sprint.SPRINTS, target, dataclasses.replace(sprint.SPRINTS[target], steps=7))
+
+    def call(function, env):
+        losses.clear()
+        peaks[function] = function()
+        trained[function] = sum(size for size, _ in losses)
+        return peaks[function]
+
+    monkeypatch.setattr(processes, "call", call)
+    told = growth.memory()
+    assert loaded == ["mnist"] * 3 and list(told.values()) == list(peaks.values())
+    assert trained[growth.lab_script] == 5 * 2 * SMALL, "five epochs, each with its test"
+    assert trained[growth.book_training] >= 5 * SMALL and trained[growth.fast_training] == 7 * 128
+    assert all(2**27 < peak < 2**36 for peak in peaks.values())
+
+
+def test_the_lab_s_way_is_both_trainings_of_the_report(loaded, here):
+    curves = accuracy.lab()
+    assert loaded == ["mnist"] and curves.keys() == {"fc", "cnn"}
+    for curve in curves.values():
+        assert len(curve["seconds"]) == len(curve["val_accuracy"]) == 5 and min(curve["seconds"]) > 0
+
+
+def test_digits_are_mnist_s_where_it_is_at_hand(loaded, monkeypatch):
+    monkeypatch.setattr(data, "at_hand", lambda name: name == "mnist")
+    images, labels = steps.some_digits(SMALL + 40)
+    assert loaded == ["mnist"] and len(images) == len(labels) == SMALL + 40
+    np.testing.assert_array_equal(images[SMALL:], images[:40])
+
+
+def test_a_study_runs_so_many_seeds_and_records_elsewhere(monkeypatch, here):
+    ran, elsewhere = [], records.RESULTS
+    monkeypatch.setattr(records, "RESULTS", elsewhere)
+
+    def run(names, dataset, count, jobs):
+        ran.append((names, dataset, count, jobs, elsewhere != records.RESULTS))
+        return {}
+
+    monkeypatch.setattr(study, "run", run)
+    found = studies.seeds((1, 3), 2, rounds=1)
+    assert ran == [(["fc"], "mnist-5k", count, 2, True) for count in (1, 3)] * 2
+    assert found["jobs"] == 2 and found["ways"].keys() == {"1", "3"}
+
+
+def test_a_study_that_fails_is_not_timed(monkeypatch, tmp_path):
+    monkeypatch.setattr(records, "RESULTS", records.RESULTS)
+    monkeypatch.setattr(study, "run", lambda *_, **__: {("fc", 0): "no"})
+    with pytest.raises(RuntimeError, match="a study of 1 seeds.*no"):
+        studies.run(1, 2, tmp_path)
+
+
+def test_a_function_is_called_in_a_process_of_its_own_with_its_environment():
+    env = {"LABCODE_NOTE": "kept", "PYTHONPATH": str(Path(__file__).parent)}
+    *told, process = processes.call(noted, 3, ["x"], env=env)
+    assert told == [[3, ["x"]], "kept"] and process != os.getpid()
+
+
+def noted(*arguments):
+    """Called by name in another process."""
+    return arguments, os.environ.get("LABCODE_NOTE"), os.getpid()
+
+
+def test_of_a_book_one_chapter_changes_or_none(monkeypatch):
+    built = []
+
+    def build(source, output, env):
+        built.append({path.name: path.read_text("utf-8") for path in source.glob("*.ipynb")})
+
+    monkeypatch.setattr(builds, "_build", build)
+    found = builds.chapters((2, 3), rounds=1)
+    assert {count: list(ways) for count, ways in found.items()} == dict.fromkeys(
+        (2, 3), ["one changed", "nothing changed"]
+    )
+    of_three = [chapters for chapters in built if len(chapters) == 3]
+    changed = [
+        sum(one[name] != other[name] for name in one) for one, other in zip(of_three, of_three[1:], strict=False)
+    ]
+    assert len(built) == 2 + 2 * 4 and changed == [1, 0, 1, 0], "built once, then each way twice"
+
+
+def test_an_import_is_timed_beside_python_alone(monkeypatch):
+    ran = []
+    monkeypatch.setattr(processes, "python", ran.append)
+    assert builds.imports(rounds=1).keys() == {"nothing", "import labcode"} and ran == ["pass", "import labcode"] * 2

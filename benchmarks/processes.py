@@ -23,7 +23,7 @@ def python(code, *arguments, env=()):
 
 
 def call(function, *arguments, env=()):
-    """What a function of a module returns in a process of its own; the arguments and that are values for JSON."""
+    """Call a function of a module in a process of its own; arguments and result pass as JSON."""
     code = (
         "import json, sys\n"
         f"from {function.__module__} import {function.__name__} as called\n"

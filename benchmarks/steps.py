@@ -16,7 +16,7 @@ PRODUCT_FLOP = 2 * PRODUCT_SIDE**3 * PRODUCTS
 
 
 def cnn(steps):
-    """The report's CNN at batch 64 by Adam: images/s, and beside it matrix products."""
+    """The report's CNN at batch 64 by Adam: each change towards ours, PyTorch, and matrix products."""
     images, labels = some_digits(BATCH * steps)
     seen = images[:, : REPORT_CNN.seen(), : REPORT_CNN.seen()]
     ways = {

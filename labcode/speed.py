@@ -134,13 +134,13 @@ SAVINGS = {  # the pieces of a step that are done in two ways, the slow one firs
 def changes(found):
     """What each change to the CNN's training brings, predicted and measured, as a Markdown table."""
     cnn, steps = found["steps"]["cnn"], found["steps"]["cnn"]["steps"]
-    rows = ["| change | predicted, ms for 64 images | measured | spread |", "|---|---:|---:|---|"]
+    rows = ["| change | predicted, ms for 64 images | measured | spread | images/s |", "|---|---:|---:|---|---:|"]
     expected = _predicted(found["steps"])
     for name in (name for name in CHANGES if name in cnn["ways"]):
         times = 1000 * np.array(cnn["ways"][name]["seconds"]) / steps
         predicted = f"{1000 * expected[name] / steps:.1f}" if name in expected else "–"
-        spread = f"{times.min():.1f} to {times.max():.1f}"
-        rows.append(f"| {CHANGES[name]} | {predicted} | {np.median(times):.1f} | {spread} |")
+        middle, spread = np.median(times), f"{times.min():.1f} to {times.max():.1f}"
+        rows.append(f"| {CHANGES[name]} | {predicted} | {middle:.1f} | {spread} | {64_000 / middle:,.0f} |")
     return "\n".join(rows)
 
 

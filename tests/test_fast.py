@@ -131,6 +131,14 @@ def test_images_that_are_all_black_train_the_biases(train_set):
     assert weights[3].numpy().any()
 
 
+def test_the_faintest_pixel_is_trained(train_set):
+    images, weights = np.zeros_like(train_set[0]), fast.initial_weights(FC, 0)
+    images[:, 0, 5], first = 1, weights[0].numpy()
+    fast.make_train(FC, weights, fast.sgd, images, train_set[1])(*straight(1, 1.0))
+    changed = (weights[0].numpy() != first).any(axis=1)
+    assert changed[5] and changed.sum() == 1
+
+
 @pytest.mark.parametrize("change", [{"precision": "bfloat16"}, {"dropout": 0.5}])
 def test_a_training_heeds_precision_and_dropout(change, train_set):
     losses = []

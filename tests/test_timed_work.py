@@ -4,14 +4,19 @@ import contextlib
 import dataclasses
 import math
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import joblib
+import nbformat
 import numpy as np
 import pytest
+import yaml
 
-from benchmarks import accuracy, builds, choose, growth, processes, steps, studies, timing
-from labcode import data, fast, network, records, sprint, study
+from benchmarks import __main__ as benchmark
+from benchmarks import accuracy, builds, choose, growth, parts, processes, steps, studies, timing
+from labcode import data, fast, models, network, records, speed, sprint, study
 from labcode.network import FC, REPORT_CNN
 from labcode.quiet import keras, tf
 
@@ -70,13 +75,66 @@ def test_every_way_trains_on_every_image_at_each_call(compare, batch, losses):
         assert first[0][1] != again[0][1], f"{name}: its weights do not change"
 
 
+def test_images_are_taken_in_their_order():
+    np.testing.assert_array_equal(steps.in_order(np.zeros(6), 2), [[0, 1], [2, 3], [4, 5]])
+
+
+@pytest.mark.parametrize(
+    ("compare", "net", "optimizer"), [("cnn", REPORT_CNN, "adam"), ("fc", FC, "sgd"), ("tape", REPORT_CNN, "sgd")]
+)
+def test_ways_that_are_compared_train_one_network_by_one_optimizer(compare, net, optimizer, monkeypatch):
+    ran, optimizers, step = [], [], steps.loop.make_train_step
+    monkeypatch.setattr(fast, "precisions", lambda: ("float32", "bfloat16"))
+    monkeypatch.setattr(steps, "matrix_product", lambda precision: precision)
+    monkeypatch.setattr(steps, "ours", lambda *given: given)
+    monkeypatch.setattr(steps, "keras_fit", lambda *given: ran.append(given[0]) or optimizers.append(given[1]))
+    monkeypatch.setattr(steps.loop, "make_train_step", lambda *given: optimizers.append(given[2]) or step(*given))
+    ways = getattr(steps, compare)(2)
+    assert ran == ["fc" if net == FC else "cnn"]
+    assert {type(each).__name__.lower() for each in optimizers} == {optimizer}
+    for name in (name for name in ways if name.startswith("ours") or name == "batch 128"):
+        network_of, optimizer_of, images, _, batch, *precision = ways[name]
+        assert (network_of, optimizer_of.__name__) == (net, optimizer)
+        assert (precision or ["float32"]) == [name.removeprefix("ours, ").replace("batch 128", "bfloat16")]
+        assert len(images) == 2 * (12 if compare == "tape" else BATCH) and len(images) % batch == 0
+    assert all(name == f"matrix product, {ways[name]}" for name in ways if name.startswith("matrix"))
+
+
+def test_ours_is_in_float32_where_nothing_else_is_said(monkeypatch):
+    precisions, logits = [], fast.logits
+    monkeypatch.setattr(fast, "logits", lambda *given: precisions.append(given[3]) or logits(*given))
+    steps.ours(FC, fast.sgd, *steps.some_digits(8), 4)()
+    assert set(precisions) == {"float32"}
+
+
+def test_pytorch_has_the_same_network_all_cores_and_its_quickest_adam(monkeypatch):
+    torch, made = pytest.importorskip("torch"), []
+
+    class Adam(torch.optim.Adam):
+        def __init__(self, parameters, **options):
+            parameters = list(parameters)
+            made.append((sum(each.numel() for each in parameters), options))
+            super().__init__(parameters, **options)
+
+    monkeypatch.setattr(torch.optim, "Adam", Adam)
+    images, labels = steps.some_digits(BATCH)
+    assert len(steps._torch_ways(images, images, labels)) == len(made) == 4
+    assert made == [(models.build_cnn().count_params(), {"fused": True})] * 4
+    assert torch.get_num_threads() == joblib.cpu_count()
+
+
 def test_of_keras_fit_the_shortest_epoch_after_the_first_counts(monkeypatch):
     optimizer = keras.optimizers.SGD(0.1)
     train = steps.keras_fit("fc", optimizer, *steps.some_digits(3 * BATCH), BATCH)
+    traced, loss = [], tf.nn.sparse_softmax_cross_entropy_with_logits
+    monkeypatch.setattr(
+        tf.nn, "sparse_softmax_cross_entropy_with_logits", lambda **given: traced.append(1) or loss(**given)
+    )
     squared = SimpleNamespace(perf_counter=lambda: float(optimizer.iterations.numpy()) ** 2)  # each epoch takes longer
     monkeypatch.setattr(steps, "time", squared)
     assert train() is None and optimizer.iterations.numpy() == 3, "the first call is timed as a whole"
     assert train() == 9**2 - 6**2 and optimizer.iterations.numpy() == 3 + 5 * 3
+    assert 1 <= len(traced) <= 3, "compiled, as Keras does by itself"
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -112,13 +170,20 @@ def test_the_seconds_of_a_sprint_are_those_of_its_steps_and_its_test(eager, monk
         clock[0] += 1000
         return kernel(*arguments)
 
+    order = sprint.Sprint.order
+
+    def ordered(*arguments):
+        clock[0] += 10_000
+        return order(*arguments)
+
     monkeypatch.setattr(fast, "logits", answered)
     monkeypatch.setattr(sprint.whitening, "kernel", whitened)
+    monkeypatch.setattr(sprint.Sprint, "order", ordered)
     monkeypatch.setattr(sprint, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     plan = sprint.Sprint(network.Network(((8, 5, True),), 16, whitened=True), 32, 3, 0.01, test_shift=1)
     (images, labels), (test_images, test_labels) = sprint.as_bytes(data.load("mnist-5k"))
     result = sprint.run(plan, (images, labels), (test_images[:50], test_labels[:50]))
-    assert result.seconds == 1000 + 3 * 32 + 9 * 50
+    assert result.seconds == 10_000 + 1000 + 3 * 32 + 9 * 50
     assert result.preparing == 9, "one image is predicted before"
 
 
@@ -165,6 +230,23 @@ def test_sprints_are_run_on_mnist_with_seeds_from_0_in_each_precision(loaded, mo
     for target, plan, training_set, test_set, _ in ran:
         assert plan == dataclasses.replace(sprint.SPRINTS[target], precision=plan.precision)
         assert [len(part) for part in (*training_set, *test_set)] == [SMALL] * 4
+
+
+def test_shorter_trainings_take_a_share_of_the_steps_and_are_tested_on_the_test_images(loaded, monkeypatch):
+    ran = []
+    monkeypatch.setattr(fast, "precisions", lambda: ("float32", "bfloat16"))
+    monkeypatch.setattr(sprint, "run", lambda *given: ran.append(given) or sprint.Result(0.9, np.zeros(1), 3.0, 0.5))
+    rows = accuracy.shorter(2)
+    whole = sprint.SPRINTS.items()
+    shares = [(target, round(share * plan.steps)) for target, plan in whole for share in (1 / 16, 1 / 8, 1 / 4, 1 / 2)]
+    assert [(row["target"], row["steps"]) for row in rows] == shares and loaded == ["mnist"]
+    assert [(plan.steps, seed) for plan, *_, seed in ran] == [(count, seed) for _, count in shares for seed in (0, 1)]
+    small = data.load("mnist")
+    for plan, (_, labels), (_, test_labels), _ in ran:
+        assert plan.precision == "bfloat16"
+        np.testing.assert_array_equal(labels, small.train_labels)
+        np.testing.assert_array_equal(test_labels, small.test_labels)
+    assert all(row["accuracy"] == [0.9] * 2 and row["seconds"] == [3.0] * 2 for row in rows)
 
 
 def test_a_row_of_seeds_says_what_each_run_gave_and_what_products_took_meanwhile(monkeypatch):
@@ -228,10 +310,12 @@ def test_the_plain_way_has_the_same_chapters_and_none_of_our_extensions(tmp_path
     names = {path.name for path in (builds.ROOT / "book").glob("*.ipynb")}
     assert {path.name for path in (plain / "book").glob("*.ipynb")} == names
     assert (plain / "_toc.yml").read_text("utf-8") == (builds.ROOT / "_toc.yml").read_text("utf-8")
-    config = (plain / "_config.yml").read_text("utf-8")
-    assert "execute_notebooks: force" in config and "papermill" not in config
+    config = yaml.safe_load((plain / "_config.yml").read_text("utf-8"))
+    assert config["execute"] == {"execute_notebooks": "force", "timeout": 3600, "raise_on_error": True}
+    assert not any("extensions" in key for key in config["sphinx"]) and "papermill" not in str(config)
     for name in names:
-        assert f"stores/{Path(name).stem}" in (plain / "book" / name).read_text("utf-8"), "each trains what it needs"
+        text = (plain / "book" / name).read_text("utf-8")
+        assert f"stores/{Path(name).stem}" in text and "dataset = 'mnist-5k'" in text, "each trains what it needs"
 
 
 def test_cost_by_images_and_batch_size_is_of_whole_epochs(losses):
@@ -266,7 +350,7 @@ def test_images_and_batches_are_rounded_to_whole_steps(monkeypatch):
 
 def test_threads_are_those_of_a_process(monkeypatch):
     def call(function, env):
-        assert function is growth.one_epoch
+        assert function is growth.one_epoch and env["TF_NUM_INTRAOP_THREADS"] == env["TF_NUM_INTEROP_THREADS"]
         return float(env["TF_NUM_INTRAOP_THREADS"])
 
     monkeypatch.setattr(processes, "call", call)
@@ -343,7 +427,10 @@ def test_of_a_book_one_chapter_changes_or_none(monkeypatch):
     built = []
 
     def build(source, output, env):
-        built.append({path.name: path.read_text("utf-8") for path in source.glob("*.ipynb")})
+        chapters = {path.name: nbformat.read(path, as_version=4).cells for path in source.glob("*.ipynb")}
+        built.append(
+            {name: [each.source for each in cells if each.cell_type == "code"] for name, cells in chapters.items()}
+        )
 
     monkeypatch.setattr(builds, "_build", build)
     found = builds.chapters((2, 3), rounds=1)
@@ -361,3 +448,58 @@ def test_an_import_is_timed_beside_python_alone(monkeypatch):
     ran = []
     monkeypatch.setattr(processes, "python", ran.append)
     assert builds.imports(rounds=1).keys() == {"nothing", "import labcode"} and ran == ["pass", "import labcode"] * 2
+
+
+def test_a_step_is_broken_off_later_and_later(losses, monkeypatch):
+    taken, gradient, options = [], tf.GradientTape.gradient, []
+    monkeypatch.setattr(tf.GradientTape, "gradient", lambda *given: taken.append(1) or gradient(*given))
+    monkeypatch.setattr(tf.autograph.experimental, "set_loop_options", lambda **given: options.append(given))
+    done = {}
+    for name, way in parts.parts(1).items():
+        losses.clear()
+        taken.clear()
+        way()
+        done[name] = (len(losses), len(taken))
+    names = ["taking the batch", "and the answers", "and the gradients", "and the update"]
+    assert done == dict(zip(names, [(0, 0), (1, 0), (1, 1), (1, 1)], strict=True))
+    assert options == [{"parallel_iterations": 1}] * 3, "one after the other, as ours"
+
+
+@pytest.mark.parametrize("fewer", [1, 4])
+def test_pieces_are_timed_on_as_many_values_as_they_say(fewer, eager):
+    sizes = []
+    parts._around(lambda maps, _: sizes.append(math.prod(maps.shape)) or tf.identity(maps), fewer)(0)
+    assert sizes == [BATCH * count // fewer for count in (20 * 20 * 64, 8 * 8 * 128, 2 * 2 * 256)]
+
+
+def test_a_whole_run_measures_everything_that_is_recorded(monkeypatch):
+    asked = {}
+
+    def note(name):
+        return lambda *given, **named: asked.setdefault(name, given) and {} or {}
+
+    monkeypatch.setattr(data, "fetch", note("fetch"))
+    monkeypatch.setattr(timing, "in_turn", note("in_turn"))
+    for module in (accuracy, builds, growth, studies):
+        for name in (
+            "sprints",
+            "shorter",
+            "lab",
+            "report",
+            "imports",
+            "chapters",
+            "images",
+            "batches",
+            "cores",
+            "memory",
+        ):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, note(name))
+    monkeypatch.setattr(studies, "seeds", note("seeds"))
+    monkeypatch.setattr(benchmark, "STEPS", dict.fromkeys(benchmark.STEPS, note("steps")))
+    found = benchmark.measure(benchmark.FULL)
+    kept = speed.recorded().keys() - ({"memory"} if sys.platform != "linux" else set())
+    assert found.keys() == kept and found["steps"].keys() == speed.recorded()["steps"].keys()
+    assert asked["fetch"] == ("mnist",) and asked["chapters"] == ((7, 70),) and asked["seeds"][0] == (1, 10, 100)
+    assert asked["sprints"] == ({target: limit.seeds for target, limit in speed.LIMITS.items()},)
+    assert asked["images"][0][0] == 1_000 and asked["images"][0][-1] == 60_000 and benchmark.FULL["rounds"] >= 5

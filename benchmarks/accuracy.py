@@ -10,7 +10,7 @@ from benchmarks import processes, steps, timing
 from labcode import data, fast, sprint, training
 
 KEPT = ("accuracy", "seconds", "preparing")  # of each result
-PRODUCTS = 3  # measured after each training
+PRODUCT_CALLS = 3  # after each training
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of a sprint's steps, for the shorter ones
 
 
@@ -38,7 +38,7 @@ def of_seeds(target, chosen, training_set, test_set, seeds):
     product()
     for seed in tqdm(seeds, desc=f"{target}, {chosen.precision}"):
         results.append(sprint.run(chosen, training_set, test_set, seed))
-        product_seconds.append(statistics.median(timing.timed(product) for _ in range(PRODUCTS)))
+        product_seconds.append(statistics.median(timing.timed(product) for _ in range(PRODUCT_CALLS)))
     row = {"target": target, "precision": chosen.precision, "flop": chosen.flop(len(test_set[0]))}
     row |= {"product_flop": steps.PRODUCT_FLOP, "product_seconds": product_seconds}
     return row | _kept(results)
@@ -65,7 +65,7 @@ def _kept(results):
 def lab():
     """The report's trainings by Keras ``fit``, as the book has them: each epoch's seconds and test accuracy."""
     with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
-        return processes.call(histories, env={"LABCODE_CACHE": folder})
+        return processes.call(histories, env=processes.with_store(folder))
 
 
 def histories():

@@ -23,11 +23,10 @@ OURS = ("papermill_", "html_math_renderer")  # settings of our extensions
 def report(dataset, rounds):
     """The whole report from nothing and with nothing changed, beside the same chapters as MyST-NB executes them."""
     data.fetch("mnist")  # so that no build downloads it, nor each chapter with a cache of its own
-    mnist = os.path.abspath(os.environ.get("MNIST_DIR") or data.cache_folder() / "mnist")
     with _folder() as folder, tqdm(total=2 * rounds, desc=f"builds on {dataset}") as bar:
         plain = _plain_copy(folder / "plain", dataset)
         store = folder / "store"
-        env = {"LABCODE_DATASET": dataset, "LABCODE_CACHE": str(store), "MNIST_DIR": mnist}
+        env = {"LABCODE_DATASET": dataset, **processes.with_store(store)}
 
         def from_nothing():
             for made in (store, folder / "ours"):
@@ -37,7 +36,7 @@ def report(dataset, rounds):
         def by_myst_nb():
             for made in (plain / "stores", folder / "pages"):
                 shutil.rmtree(made, ignore_errors=True)
-            _build(plain, folder / "pages", {"MNIST_DIR": mnist})
+            _build(plain, folder / "pages", {"MNIST_DIR": env["MNIST_DIR"]})
 
         ways = {"ours": {"seconds": []}, "the plain way": {"seconds": []}}
         for _ in range(rounds):  # each begins with nothing: there is no first call to leave out

@@ -1,8 +1,8 @@
 """``python -m benchmarks.choose``: how the sprints' hyperparameters were chosen.
 
-Each candidate is trained on all training images but the last 10,000, with several seeds, and tested on those; the test
-set is not read. The first of each list is the one that was taken, for its accuracy there, its time, and how far that is
-above what its operations take at the rate of matrix products.
+Each candidate is trained in each precision on all training images but the last 10,000, with several seeds, and tested
+on those; the test set is not read. The first of each list is the one that was taken, for its accuracy there, its time,
+and how far that is above what its operations take at the rate of matrix products.
 """
 
 import dataclasses

@@ -45,7 +45,7 @@ def memory():
     """The peak of resident memory, in bytes, of trainings on all of MNIST, each in a process of its own; Linux only."""
     scripts = {"the lab's plain script": lab_script, "the book's training": book_training, "ours": fast_training}
     with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
-        env = {"LABCODE_CACHE": folder}
+        env = processes.with_store(folder)
         return {name: processes.call(script, env=env) for name, script in tqdm(scripts.items(), desc="memory")}
 
 

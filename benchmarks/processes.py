@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from labcode import data
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -20,6 +22,12 @@ def run(command, env=()):
 def python(code, *arguments, env=()):
     """Run Python code; what it prints."""
     return run([sys.executable, "-c", code, *arguments], env)
+
+
+def with_store(folder):
+    """The environment of a process whose store is in this folder, and which finds MNIST where this one does."""
+    mnist = os.environ.get("MNIST_DIR") or data.cache_folder() / "mnist"
+    return {"LABCODE_CACHE": str(folder), "MNIST_DIR": os.path.abspath(mnist)}
 
 
 def call(function, *arguments, env=()):

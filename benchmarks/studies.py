@@ -1,6 +1,6 @@
 """How the cost of a study grows with its seeds.
 
-A module of its own, for a process that imports it does not import TensorFlow, as none does that runs a study.
+A module of its own, without TensorFlow, which the process that hands out a study's trainings does not import either.
 """
 
 import tempfile
@@ -19,7 +19,7 @@ def seeds(counts, jobs, rounds):
 
 def _in_a_process(count, jobs):
     with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
-        processes.call(run, count, jobs, folder, env={"LABCODE_CACHE": folder})
+        processes.call(run, count, jobs, folder, env=processes.with_store(folder))
 
 
 def run(count, jobs, folder):

@@ -279,7 +279,7 @@ def test_candidates_are_compared_on_training_images_that_are_held_back(loaded, m
         for whole, trained, tested in zip((images, labels), training_set, held_back, strict=True):
             np.testing.assert_array_equal(np.concatenate([trained, tested]), whole)
             assert len(tested) == 100
-        assert min(seeds) > max(*(range(count)[-1] for count in (10, 5)))
+        assert min(seeds) >= max(benchmark.FULL["seeds"].values())
     assert loaded == ["mnist", "mnist"] and len(capsys.readouterr().out.splitlines()) == len(ran)
 
 
@@ -476,26 +476,23 @@ def test_a_whole_run_measures_everything_that_is_recorded(monkeypatch):
     asked = {}
 
     def note(name):
-        return lambda *given, **named: asked.setdefault(name, given) and {} or {}
+        def measured(*given, **_):
+            asked[name] = given
+            return {}
+
+        return measured
 
     monkeypatch.setattr(data, "fetch", note("fetch"))
     monkeypatch.setattr(timing, "in_turn", note("in_turn"))
-    for module in (accuracy, builds, growth, studies):
-        for name in (
-            "sprints",
-            "shorter",
-            "lab",
-            "report",
-            "imports",
-            "chapters",
-            "images",
-            "batches",
-            "cores",
-            "memory",
-        ):
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, note(name))
-    monkeypatch.setattr(studies, "seeds", note("seeds"))
+    measuring = {
+        accuracy: ("sprints", "shorter", "lab"),
+        builds: ("report", "imports", "chapters"),
+        growth: ("images", "batches", "cores", "memory"),
+        studies: ("seeds",),
+    }
+    for module, names in measuring.items():
+        for name in names:
+            monkeypatch.setattr(module, name, note(name))
     monkeypatch.setattr(benchmark, "STEPS", dict.fromkeys(benchmark.STEPS, note("steps")))
     found = benchmark.measure(benchmark.FULL)
     kept = speed.recorded().keys() - ({"memory"} if sys.platform != "linux" else set())

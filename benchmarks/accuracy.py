@@ -2,7 +2,6 @@
 
 import dataclasses
 import statistics
-import tempfile
 
 from tqdm import tqdm
 
@@ -64,7 +63,7 @@ def _kept(results):
 
 def lab():
     """The report's trainings by Keras ``fit``, as the book has them: each epoch's seconds and test accuracy."""
-    with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
+    with processes.new_folder() as folder:
         return processes.call(histories, env=processes.with_store(folder))
 
 

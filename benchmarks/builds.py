@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import sys
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +22,7 @@ OURS = ("papermill_", "html_math_renderer")  # settings of our extensions
 def report(dataset, rounds):
     """The whole report from nothing and with nothing changed, beside the same chapters as MyST-NB executes them."""
     data.fetch("mnist")  # so that no build downloads it, nor each chapter with a cache of its own
-    with _folder() as folder, tqdm(total=2 * rounds, desc=f"builds on {dataset}") as bar:
+    with processes.new_folder() as folder, tqdm(total=2 * rounds, desc=f"builds on {dataset}") as bar:
         plain = _plain_copy(folder / "plain", dataset)
         store = folder / "store"
         env = {"LABCODE_DATASET": dataset, **processes.with_store(store)}
@@ -59,7 +58,7 @@ def chapters(counts, rounds):
     with contextlib.ExitStack() as folders:
         ways = {}
         for count in tqdm(counts, desc="books to change"):
-            folder = folders.enter_context(_folder())
+            folder = folders.enter_context(processes.new_folder())
             edited = _book_of(folder, count)
             _build(folder, folder, {})
             ways[count, "one changed"] = partial(_edit_and_build, edited, folder)
@@ -73,12 +72,6 @@ def _edit_and_build(path, folder):
     notebook.cells[-1].source += "\n0"
     nbformat.write(notebook, path)
     _build(folder, folder, {})
-
-
-@contextlib.contextmanager
-def _folder():
-    with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
-        yield Path(folder)
 
 
 def _build(source, output, env):

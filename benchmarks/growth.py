@@ -4,7 +4,6 @@ Cores and memory are those of a process of its own.
 """
 
 import re
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -44,7 +43,7 @@ def cores(counts, rounds):
 def memory():
     """The peak of resident memory, in bytes, of trainings on all of MNIST, each in a process of its own; Linux only."""
     scripts = {"the lab's plain script": lab_script, "the book's training": book_training, "ours": fast_training}
-    with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
+    with processes.new_folder() as folder:
         env = processes.with_store(folder)
         return {name: processes.call(script, env=env) for name, script in tqdm(scripts.items(), desc="memory")}
 

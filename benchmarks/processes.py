@@ -1,9 +1,11 @@
 """What is measured in a process of its own: whatever depends on a process's start, as a build or its memory."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from labcode import data
@@ -22,6 +24,13 @@ def run(command, env=()):
 def python(code, *arguments, env=()):
     """Run Python code; what it prints."""
     return run([sys.executable, "-c", code, *arguments], env)
+
+
+@contextlib.contextmanager
+def new_folder():
+    """An empty folder, which is gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
+        yield Path(folder)
 
 
 def with_store(folder):

@@ -3,7 +3,6 @@
 A module of its own, without TensorFlow, which the process that hands out a study's trainings does not import either.
 """
 
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +17,8 @@ def seeds(counts, jobs, rounds):
 
 
 def _in_a_process(count, jobs):
-    with tempfile.TemporaryDirectory(prefix="labcode-bench-") as folder:
-        processes.call(run, count, jobs, folder, env=processes.with_store(folder))
+    with processes.new_folder() as folder:
+        processes.call(run, count, jobs, str(folder), env=processes.with_store(folder))
 
 
 def run(count, jobs, folder):

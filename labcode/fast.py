@@ -55,16 +55,16 @@ def _convolved_and_pooled(values, kernel):
     """
     size, _, channels, filters = kernel.shape
     side = values.shape[1] - POOL + 1
+    if channels > 1 and side != size:
+        return tf.nn.max_pool2d(tf.nn.conv2d(values, kernel, 1, "VALID"), POOL, POOL, "VALID")
     corners = [(top, left) for top in range(POOL) for left in range(POOL)]
     moved = [values[:, top : top + side, left : left + side] for top, left in corners]
     if channels == 1:
         maps = [tf.nn.conv2d(each, kernel, POOL, "VALID") for each in moved]
-    elif side == size:
+    else:
         patches = tf.reshape(tf.stack(moved), (-1, size * size * channels))
         products = patches @ tf.reshape(kernel, (-1, filters))
         maps = tf.unstack(tf.reshape(products, (len(corners), -1, 1, 1, filters)))
-    else:
-        return tf.nn.max_pool2d(tf.nn.conv2d(values, kernel, 1, "VALID"), POOL, POOL, "VALID")
     return functools.reduce(tf.maximum, maps)  # reduce_max would divide the gradient among equal values
 
 

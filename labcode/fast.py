@@ -1,14 +1,12 @@
 """The same descent with less around it: how fast a network can be trained on this processor.
 
-What Keras ``fit`` and the GradientTape loop do for each batch is done less often, on less, or in a quicker form: pixels
-that never reach the answer are cut off, for a fully connected network those that are black in all images; bias and ReLU
-come after pooling, on a quarter of the values, with the same result; a convolution and its pooling take a form that
-suits their sizes; an optimizer's step is one operation for each array of weights; images stay bytes until their batch
-needs them; and all steps run in one TensorFlow function. Each step gives what one of ``fit`` does, to rounding, which
-many steps enlarge.
+What Keras ``fit`` and the GradientTape loop do for each batch is done less often, or on less: pixels that never reach
+the answer are cut off, for a fully connected network those that are black in all images; bias and ReLU come after
+pooling, on a quarter of the values, with the same result; an optimizer's step is one operation for each array of
+weights; images stay bytes until their batch needs them; and all steps run in one TensorFlow function. Each step gives
+what one of ``fit`` does, to rounding, which many steps enlarge.
 """
 
-import functools
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +33,9 @@ def logits(network, weights, images, precision="float32", dropout=0.0):
     values = tf.cast(seen, precision) * tf.cast(1 / 255, precision)
     *layers, last = zip(*[iter(tf.cast(each, precision) for each in weights)] * 2, strict=True)
     for index, ((kernel, bias), (_, _, pooled)) in enumerate(zip(layers[:-1], network.convolutions, strict=True)):
-        # Bias and ReLU keep the order of values, so the largest of a square is the same before and after.
-        values = _convolved_and_pooled(values, kernel) if pooled else tf.nn.conv2d(values, kernel, 1, "VALID")
+        values = tf.nn.conv2d(values, kernel, 1, "VALID")
+        if pooled:  # bias and ReLU keep the order of values, so the largest of a square is the same before and after
+            values = tf.nn.max_pool2d(values, POOL, POOL, "VALID")
         is_whitened = network.whitened and index == 0  # its bias stays 0
         values = tf.nn.relu(values if is_whitened else tf.nn.bias_add(values, bias))
     kernel, bias = layers[-1]
@@ -44,28 +43,6 @@ def logits(network, weights, images, precision="float32", dropout=0.0):
     values = tf.nn.dropout(values, dropout) if dropout else values
     kernel, bias = last
     return tf.cast(tf.nn.bias_add(values @ kernel, bias), "float32")
-
-
-def _convolved_and_pooled(values, kernel):
-    """A convolution and its pooling, in one of three forms, by their sizes; all give the same to rounding.
-
-    Of images, whose one channel leaves little arithmetic beside much memory, it is the largest of four convolutions
-    with stride 2, one for each place in the squares. To a single square it is a product of patches, since TensorFlow's
-    gradient towards so small an input can be slow. Any other is a convolution and then a pooling.
-    """
-    size, _, channels, filters = kernel.shape
-    side = values.shape[1] - POOL + 1
-    if channels > 1 and side != size:
-        return tf.nn.max_pool2d(tf.nn.conv2d(values, kernel, 1, "VALID"), POOL, POOL, "VALID")
-    corners = [(top, left) for top in range(POOL) for left in range(POOL)]
-    moved = [values[:, top : top + side, left : left + side] for top, left in corners]
-    if channels == 1:
-        maps = [tf.nn.conv2d(each, kernel, POOL, "VALID") for each in moved]
-    else:
-        patches = tf.reshape(tf.stack(moved), (-1, size * size * channels))
-        products = patches @ tf.reshape(kernel, (-1, filters))
-        maps = tf.unstack(tf.reshape(products, (len(corners), -1, 1, 1, filters)))
-    return functools.reduce(tf.maximum, maps)  # reduce_max would divide the gradient among equal values
 
 
 def reached(model):

@@ -35,4 +35,12 @@ plots           draws on the Axes it is given
 ==============  ==========================================================================
 """
 
+import os
+import sys
+
 __version__ = "1.0"
+
+if "tensorflow" not in sys.modules:
+    # At its import it decides whether to compute by oneDNN: on Linux, left alone, only where the processor has
+    # instructions for neural networks (AVX-512 VNNI and later). A convolution is quicker by oneDNN without them too.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -1,6 +1,8 @@
 """What importing TensorFlow and Keras through ``labcode.quiet`` does to the process."""
 
+import json
 import os
+import platform
 import subprocess
 import sys
 
@@ -24,3 +26,22 @@ def test_packages_that_keras_would_bring_along_are_left_out_and_can_be_imported_
     done = subprocess.run([sys.executable, "-c", CHECK], env=env, capture_output=True, text=True, check=True)
     assert done.stdout == "['matplotlib', 'pandas', 'scipy', 'sklearn'] True\n"
     assert done.stderr == "descriptor 2 works"
+
+
+ONEDNN = """
+import json
+from labcode import runs
+before = runs.facts({}, 0, "")
+import labcode.quiet
+from tensorflow.python.util import _pywrap_util_port
+print(json.dumps([before["onednn"], runs.facts({}, 0, "") == before, _pywrap_util_port.IsMklEnabled()]))
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only there TensorFlow brings oneDNN along")
+@pytest.mark.parametrize("wish", [None, "0"])
+def test_tensorflow_computes_by_onednn_unless_it_is_told_not_to_and_the_facts_say_which(wish):
+    env = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    env |= {"TF_ENABLE_ONEDNN_OPTS": wish} if wish else {}
+    done = subprocess.run([sys.executable, "-c", ONEDNN], env=env, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [{"TF_ENABLE_ONEDNN_OPTS": wish or "1"}, True, wish != "0"]

@@ -13,7 +13,7 @@ from importlib import metadata
 import joblib
 
 from benchmarks import accuracy, builds, growth, parts, steps, studies, timing
-from labcode import data, provenance, speed
+from labcode import comparisons, data, provenance, speed, speed_tables
 
 STEPS = {"cnn": steps.cnn, "parts": parts.parts, "pieces": parts.pieces, "fc": steps.fc, "tape": steps.tape}
 FULL = {
@@ -76,7 +76,7 @@ def main():
     found = measure(QUICK if quick else FULL)
     if not quick:
         speed.record(found)
-    print(speed.table(found), speed.first_calls(found), sep="\n\n")
+    print(comparisons.table(found), speed_tables.first_calls(found), sep="\n\n")
 
 
 if __name__ == "__main__":

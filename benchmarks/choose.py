@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 
 from benchmarks import accuracy
-from labcode import data, speed, sprint
+from labcode import comparisons, data, sprint
 from labcode.network import REPORT_CNN, Network
 from labcode.sprint import Sprint
 
@@ -71,7 +71,7 @@ def main():
             candidate = dataclasses.replace(candidate, precision=precision)
             row = accuracy.of_seeds(target, candidate, training_set, held_back, seeds)
             error = 100 * np.std(row["accuracy"], ddof=1) / np.sqrt(count)
-            measured = f"{speed.sprint_row(row).measured}, ± {error:.2f} % in accuracy"
+            measured = f"{comparisons.sprint_row(row).measured}, ± {error:.2f} % in accuracy"
             print(f"{target} on the images held back, {precision}: {measured}: {candidate}", flush=True)
 
 

@@ -14,6 +14,8 @@ fast            the same descent with less around it
 whitening       a first layer that needs no training
 sprint          trainings in seconds
 speed           what was recorded of how fast everything is
+comparisons     what of that was to be reached, and whether it was
+speed_tables    what else the page says of it
 quiet           TensorFlow and Keras, imported without their log
 runs            what a training left, found again by what made it
 store           the folder that keeps Runs

@@ -64,7 +64,7 @@ class Result:
     Attributes:
         accuracy: on the test set, in [0, 1].
         losses: the mean loss of each step's batch before the step, (steps,) float32.
-        seconds: of the training and the test, with the first use of each operation.
+        seconds: of the training and the test; in the first training of a process with what TensorFlow does once there.
         preparing: seconds before that: first weights, images in memory, and what TensorFlow takes to make functions of
             the Python code.
     """

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import __main__ as benchmark
 from benchmarks import accuracy, choose, parts, steps, timing
-from labcode import data, models, speed, sprint
+from labcode import comparisons, data, models, speed_tables, sprint
 from labcode.network import REPORT_CNN
 from labcode.quiet import keras
 
@@ -32,7 +32,7 @@ def test_a_result_is_not_taken_for_seconds():
 @pytest.mark.soak
 def test_the_changes_to_a_step_are_measured():
     ways = steps.cnn(2).keys()
-    assert speed.CHANGES.keys() - {"ours, bfloat16"} <= ways  # that one where the processor has it
+    assert speed_tables.CHANGES.keys() - {"ours, bfloat16"} <= ways  # that one where the processor has it
     assert steps.flop_of_cnn(2).keys() - {"all pixels"} <= ways
 
 
@@ -59,7 +59,7 @@ def test_the_changes_to_the_network_leave_its_answers():
 
 
 def test_the_pieces_of_the_predictions_are_measured():
-    assert parts.pieces(1).keys() == {name for pair in speed.SAVINGS.values() for name in pair}
+    assert parts.pieces(1).keys() == {name for pair in speed_tables.SAVINGS.values() for name in pair}
 
 
 def test_the_seeds_of_a_sprint_are_run_and_told(monkeypatch):
@@ -67,10 +67,11 @@ def test_the_seeds_of_a_sprint_are_run_and_told(monkeypatch):
     short, sets = dataclasses.replace(sprint.SPRINTS["99.0 %"], steps=8), sprint.as_bytes(data.load("mnist-5k"))
     row = accuracy.of_seeds("99.0 %", short, *sets, range(100, 102))
     assert row["accuracy"][1] == sprint.run(short, *sets, 101).accuracy != row["accuracy"][0]
-    assert f"{100 * np.mean(row['accuracy']):.2f} % on average of 2 seeds" in speed.sprint_row(row).measured
+    assert f"{100 * np.mean(row['accuracy']):.2f} % on average of 2 seeds" in comparisons.sprint_row(row).measured
 
 
 def test_every_sprint_is_measured_and_was_chosen():
-    assert benchmark.FULL["seeds"].keys() == sprint.SPRINTS.keys() == speed.LIMITS.keys() == choose.CANDIDATES.keys()
+    of_target = (benchmark.FULL["seeds"], comparisons.LIMITS, choose.CANDIDATES)
+    assert all(each.keys() == sprint.SPRINTS.keys() for each in of_target)
     assert {target for target, *_ in accuracy.planned(benchmark.FULL["seeds"])} == sprint.SPRINTS.keys()
     assert {target: candidates[0] for target, (_, candidates) in choose.CANDIDATES.items()} == sprint.SPRINTS

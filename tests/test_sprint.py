@@ -115,6 +115,12 @@ def test_moved_test_images_change_the_accuracy_alone(sets):
     assert before.accuracy != after.accuracy
 
 
+def test_a_short_training_in_bfloat16_is_as_good(sets):
+    exact, rough = (sprint.run(dataclasses.replace(SPRINT, precision=each), *sets) for each in ("float32", "bfloat16"))
+    assert exact.accuracy > 0.9 and rough.accuracy > exact.accuracy - 0.02
+    assert abs(rough.losses[-10:].mean() - exact.losses[-10:].mean()) < 0.1
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("target", sprint.SPRINTS)
 def test_in_bfloat16_the_accuracy_is_that_in_float32(sets, target):

@@ -16,7 +16,7 @@ import yaml
 
 from benchmarks import __main__ as benchmark
 from benchmarks import accuracy, builds, choose, growth, parts, processes, steps, studies, timing
-from labcode import data, fast, models, network, records, speed, sprint, study
+from labcode import comparisons, data, fast, models, network, records, speed, sprint, study
 from labcode.network import FC, REPORT_CNN
 from labcode.quiet import keras, tf
 
@@ -498,5 +498,5 @@ def test_a_whole_run_measures_everything_that_is_recorded(monkeypatch):
     kept = speed.recorded().keys() - ({"memory"} if sys.platform != "linux" else set())
     assert found.keys() == kept and found["steps"].keys() == speed.recorded()["steps"].keys()
     assert asked["fetch"] == ("mnist",) and asked["chapters"] == ((7, 70),) and asked["seeds"][0] == (1, 10, 100)
-    assert asked["sprints"] == ({target: limit.seeds for target, limit in speed.LIMITS.items()},)
+    assert asked["sprints"] == ({target: limit.seeds for target, limit in comparisons.LIMITS.items()},)
     assert asked["images"][0][0] == 1_000 and asked["images"][0][-1] == 60_000 and benchmark.FULL["rounds"] >= 5

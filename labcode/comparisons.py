@@ -1,0 +1,152 @@
+"""What was measured, and what was to be reached: the comparisons of ``results/bench.json``, one ``Row`` each."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from labcode import speed
+
+
+class Limit(NamedTuple):
+    """What a training is to reach, and who took how long for it.
+
+    Attributes:
+        accuracy: at least this, in %, on average of ``seeds`` seeds.
+        seconds: fewer than these.
+        times: shorter than this many times what its operations take at the rate of matrix products.
+        others: what was published.
+    """
+
+    accuracy: float
+    seeds: int
+    seconds: float
+    times: float
+    others: str
+
+
+LIMITS = {
+    "the report's CNN to 98.55 %": Limit(98.55, 5, 25, np.inf, "the report: 28 s on a Colab GPU"),
+    "99.0 %": Limit(99.0, 10, 4, 2, "train_mnist_fast on a GTX 1660 Ti: 57 s, tuned 0.76 s"),
+    "99.5 %": Limit(99.5, 5, 60, np.inf, "none known for a processor"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A comparison: what, against what, what was measured and what was to be reached, in words; whether it was."""
+
+    what: str
+    against: str
+    measured: str
+    reach: str
+    reached: bool | None
+
+
+def table(found):
+    """All comparisons of measurements as ``recorded`` returns them, as a Markdown table."""
+    lines = ["| what | reached | measured | to reach | against |", "|---|---|---|---|---|"]
+    words = {True: "yes", False: "no", None: "–"}
+    for row in rows(found):
+        lines.append(f"| {row.what} | {words[row.reached]} | {row.measured} | {row.reach} | {row.against} |")
+    return "\n".join(lines)
+
+
+def rows(found):
+    """All comparisons of measurements, a list of ``Row``."""
+    return [*_steps(found["steps"]), *map(sprint_row, found["sprints"]), *_builds(found)]
+
+
+def _steps(of_steps):
+    cnn, fc, tape = (of_steps[name] for name in ("cnn", "fc", "tape"))
+    yield _times("CNN, batch 64, float32", "PyTorch, its better layout", cnn, speed.PYTORCH, 1.5)
+    yield _times("CNN, batch 64, float32", "PyTorch, on the pixels seen", cnn, speed.PYTORCH_SEEN)
+    seen = speed.peak_share(cnn, "float32")
+    every = seen * cnn["flop"]["all pixels"] / cnn["flop"]["ours, float32"]
+    for what, shares in (("counting all pixels", every), ("counting what it computes", seen)):
+        name, against = f"CNN, batch 64, float32, {what}", "the rate of float32 matrix products"
+        middle, low, high = 100 * np.median(shares), 100 * shares.min(), 100 * shares.max()
+        yield Row(name, against, f"{middle:.0f} % ({low:.0f} to {high:.0f} %)", *_at_least(middle, 75, "%"))
+    yield _times("CNN, batch 64, float32", "Keras fit", cnn, "Keras fit")
+    yield _times("FC, batch 64", "Keras fit", fc, "Keras fit", 3)
+    for what, quick in (("the fast way", "ours, float32"), ("chapter 6", "the lab's loop, compiled")):
+        name = f"GradientTape loop, batch 12, {what}"
+        yield _times(name, "Keras fit", tape, "Keras fit", 1.4, quick)
+        yield _times(name, "the lab's loop from Python", tape, "the lab's loop, from Python", 3.5, quick)
+
+
+def _times(what, against, row, slow, least=None, quick="ours, float32"):
+    middle, measured = None, "not installed"
+    if isinstance(slow, str) or slow[0] in row["ways"]:
+        middle, low, high = speed.ratio(row["ways"], slow, quick)
+        measured = f"{middle:.2f} times ({low:.2f} to {high:.2f})"
+    return Row(what, against, measured, *(_at_least(middle, least, "times") if least else ("–", None)))
+
+
+def _at_least(value, limit, unit):
+    """What is to be reached in words, and whether a value reaches it; that is None where there is no value."""
+    return f"{limit} {unit}", None if value is None else bool(value >= limit)
+
+
+def _at_most(value, limit, unit):
+    return f"at most {limit} {unit}", bool(value <= limit)
+
+
+def _below(value, limit, unit):
+    return f"below {limit} {unit}", bool(value < limit)
+
+
+def sprint_row(sprint):
+    """The ``Row`` of a sprint that was run with n seeds.
+
+    Args:
+        sprint: ``target``, ``precision``, ``accuracy`` (n,) in [0, 1], ``seconds`` (n,), ``preparing`` (n,) s, ``flop``
+            of a run, and of matrix products ``product_flop`` and ``product_seconds`` (n,).
+    """
+    target, precision = sprint["target"], sprint["precision"]
+    limit, seconds = LIMITS[target], np.array(sprint["seconds"])
+    middle, mean = np.median(seconds), 100 * np.mean(sprint["accuracy"])
+    least = sprint["flop"] / sprint["product_flop"] * np.array(sprint["product_seconds"])
+    ratios = seconds / least
+    times = np.median(ratios)
+    measured = (
+        f"{mean:.2f} % on average of {len(seconds)} seeds, in {middle:.1f} s "
+        f"({seconds.min():.1f} to {seconds.max():.1f}), {times:.2f} times the least "
+        f"({ratios.min():.2f} to {ratios.max():.2f}), "
+        f"after {np.median(sprint['preparing']):.1f} s of preparation"
+    )
+    average = f"% on average of {limit.seeds} seeds"
+    judged = [_at_least(mean, limit.accuracy, average), _below(middle, limit.seconds, "s")]
+    if limit.times < np.inf:
+        judged.append(_below(times, limit.times, "times the least"))
+    reached = all(is_reached for _, is_reached in judged) if len(seconds) >= limit.seeds else None
+    missed = {words for words, is_reached in judged if reached is False and not is_reached}
+    reach = ", ".join(f"{words} (missed)" if words in missed else words for words, _ in judged)
+    return Row(f"{target}, {precision}", limit.others, measured, reach, reached)
+
+
+def _builds(found):
+    added = 1000 * np.subtract(found["imports"]["import labcode"]["seconds"], found["imports"]["nothing"]["seconds"])
+    measured = f"{np.median(added):.0f} ms more ({added.min():.0f} to {added.max():.0f})"
+    yield Row("`import labcode`", "Python alone", measured, *_below(np.median(added), 50, "ms"))
+    if found["quick"]:
+        return
+    ways, on = found["builds"]["ways"], f"the report on {found['builds']['dataset']}"
+    plain = speed.median(ways, "the plain way")
+    for name, least in (("ours", 3), ("nothing changed", 100)):
+        times = plain / speed.median(ways, name)
+        measured = f"{times:.1f} times ({speed.seconds(ways[name])}, for {speed.seconds(ways['the plain way'])})"
+        judged = times if found["builds"]["dataset"] == "mnist" else None  # asked of the whole report
+        yield Row(f"{on}, {name}", "executed the plain way", measured, *_at_least(judged, least, "times"))
+    (few, some), (many, most) = ((int(count), ways["nothing changed"]) for count, ways in found["chapters"].items())
+    each = 1000 * np.subtract(most["seconds"], some["seconds"]) / (many - few)
+    measured = f"{np.median(each):.0f} ms ({each.min():.0f} to {each.max():.0f})"
+    yield Row("a further unchanged chapter", "the clock", measured, *_at_most(np.median(each), 20, "ms"))
+    if "memory" not in found:
+        return
+    plain = found["memory"]["the lab's plain script"]
+    for name in ("the book's training", "ours"):
+        times = found["memory"][name] / plain
+        measured = f"{times:.2f} times ({found['memory'][name] / 1e9:.2f} GB for {plain / 1e9:.2f} GB)"
+        trained = {"ours": "the fast way, the report's CNN"}.get(name, name)
+        yield Row(f"peak of memory, {trained}", "the lab's plain script", measured, *_at_most(times, 1.5, "times"))

@@ -1,0 +1,152 @@
+"""What chapter 9 says of ``results/bench.json`` beside its comparisons: tables in Markdown, and two sentences."""
+
+import numpy as np
+
+from labcode import comparisons, evaluation, speed
+
+MNIST_IMAGES = 60_000  # to train on
+
+CHANGES = {
+    "Keras fit": "Keras `fit`, as the report trains",
+    "one function": "all steps in one TensorFlow function",
+    "pixels that are seen": "and only the pixels that reach the answer",
+    "ReLU after pooling": "and ReLU after pooling, on a quarter of the values",
+    "ours, float32": "and the bias too; one operation for each array of weights; images as bytes",
+    "ours, bfloat16": "and the layers in bfloat16",
+    "batch 128": "and 128 images in a step",
+}
+
+
+SAVINGS = {  # the pieces of a step that are done in two ways, the slow one first
+    "ReLU": ("ReLU of all values", "ReLU after pooling"),
+    "bias": ("bias of all values", "bias after pooling"),
+    "Adam": ("Adam by Keras", "Adam, an operation for each array"),
+}
+
+
+def changes(found):
+    """What each change to the CNN's training brings, predicted and measured, as a Markdown table."""
+    cnn, steps = found["steps"]["cnn"], found["steps"]["cnn"]["steps"]
+    rows = ["| change | predicted, ms for 64 images | measured | spread | images/s |", "|---|---:|---:|---|---:|"]
+    expected = _predicted(found["steps"])
+    for name in (name for name in CHANGES if name in cnn["ways"]):
+        times = 1000 * np.array(cnn["ways"][name]["seconds"]) / steps
+        predicted = f"{1000 * expected[name] / steps:.1f}" if name in expected else "–"
+        middle, spread = np.median(times), f"{times.min():.1f} to {times.max():.1f}"
+        rows.append(f"| {CHANGES[name]} | {predicted} | {middle:.1f} | {spread} | {64_000 / middle:,.0f} |")
+    return "\n".join(rows)
+
+
+def _predicted(of_steps):
+    """Seconds of ways of the CNN, as they follow from other measurements, by name."""
+    cnn, fc = of_steps["cnn"], of_steps["fc"]
+    beside = (speed.median(fc["ways"], "Keras fit") - speed.median(fc["ways"], "ours, float32")) / fc["steps"]
+    expected = {"one function": speed.median(cnn["ways"], "Keras fit") - beside * cnn["steps"]}
+    share = cnn["flop"]["ours, float32"] / cnn["flop"]["all pixels"]
+    expected["pixels that are seen"] = speed.median(cnn["ways"], "one function") * share
+    saved = {name: _saved(of_steps["pieces"], *names) * cnn["steps"] for name, names in SAVINGS.items()}
+    expected["ReLU after pooling"] = speed.median(cnn["ways"], "pixels that are seen") - saved["ReLU"]
+    expected["ours, float32"] = speed.median(cnn["ways"], "ReLU after pooling") - saved["bias"] - saved["Adam"]
+    fastest = "ours, float32"
+    if "ours, bfloat16" in cnn["ways"]:
+        products = [speed.median(cnn["ways"], f"matrix product, {each}") for each in ("bfloat16", "float32")]
+        expected["ours, bfloat16"] = speed.median(cnn["ways"], fastest) * products[0] / products[1]
+        fastest = "ours, bfloat16"
+    updates = speed.per_step(of_steps["pieces"], SAVINGS["Adam"][1]) * cnn["steps"]
+    expected["batch 128"] = speed.median(cnn["ways"], fastest) - updates / 2  # there are half as many
+    return expected
+
+
+def _saved(row, slow, quick):
+    """Seconds that a step saves by the quick one of two ways."""
+    return speed.per_step(row, slow) - speed.per_step(row, quick)
+
+
+def first_calls(found):
+    """How much longer the first call of each training takes than the later ones, in s, as a Markdown table."""
+    rows = ["| training | Keras `fit` | the loop, compiled | ours | PyTorch |", "|---|---:|---:|---:|---:|"]
+    for name, what, compiled in (
+        ("cnn", "CNN, batch 64", "one function"),
+        ("fc", "FC, batch 64", None),
+        ("tape", "CNN, batch 12", "the lab's loop, compiled"),
+    ):
+        ways, of_name = ("Keras fit", compiled, "ours, float32", speed.PYTORCH[0]), found["steps"][name]["ways"]
+        more = [f"{of_name[way]['first'] - speed.median(of_name, way):.1f}" if way in of_name else "–" for way in ways]
+        rows.append(f"| {what} | {' | '.join(more)} |")
+    return "\n".join(rows)
+
+
+def plans(sprints):
+    """What decides each training to an accuracy, a dict target: ``Sprint``, as a Markdown table, a column for each."""
+    columns = [{"target": target} | _planned(plan) for target, plan in sprints.items()]
+    rows = [f"| {' | '.join([name, *(str(column[name]) for column in columns)])} |" for name in columns[0]]
+    return "\n".join([rows[0], "|---" * (1 + len(columns)) + "|", *rows[1:]])
+
+
+def _planned(plan):
+    network = plan.network
+    layers = [f"{count} of {size} x {size}{', pooled' * pooled}" for count, size, pooled in network.convolutions]
+    layers[:1] = [f"{first}{', not trained' * network.whitened}" for first in layers[:1]]
+    return {
+        "convolutions": "; ".join(layers),
+        "hidden units": network.hidden,
+        "batch size": plan.batch_size,
+        "steps": f"{plan.steps:,}",
+        "peak learning rate": plan.learning_rate,
+        "warm-up": f"{plan.warm_up:.0%} of steps",
+        "random shift": f"{plan.shift} px",
+        "dropout": f"{plan.dropout:.0%}",
+        "test positions": (2 * plan.test_shift + 1) ** 2,
+    }
+
+
+def costs(found):
+    """What more chapters, threads and seeds cost, as a Markdown table."""
+    rows = ["| cost | measured |", "|---|---|"]
+    changed, unchanged = (
+        {count: ways[name] for count, ways in found["chapters"].items()} for name in ("one changed", "nothing changed")
+    )
+    for what, ways, unit in (
+        ("rebuild of a book of which one chapter changed", changed, "chapter"),
+        ("rebuild of a book of which nothing changed", unchanged, "chapter"),
+        (f"the report's CNN on {found['cores']['images']:,} images", found["cores"]["ways"], "thread"),
+        (f"a study of FC on mnist-5k, {found['study']['jobs']} at a time", found["study"]["ways"], "seed"),
+    ):
+        each = [f"{count} {unit}{'s' * (count != '1')}: {speed.seconds(way)}" for count, way in ways.items()]
+        rows.append(f"| {what} | {'; '.join(each)} |")
+    return "\n".join(rows)
+
+
+def beside_fit(found, target, taken, precision):
+    """What Keras ``fit`` takes to the accuracy of a sprint with the report's CNN, as multiples of that: a sentence.
+
+    Args:
+        target: of the sprint.
+        taken: how many images it trains on.
+        precision: of the sprint.
+    """
+    history, accuracy = found["lab"]["cnn"], comparisons.LIMITS[target].accuracy
+    costs = np.ones(len(history["seconds"])), history["seconds"]
+    epochs, seconds = (evaluation.first_to_reach(history["val_accuracy"], each, accuracy / 100) for each in costs)
+    if epochs == np.inf:
+        return f"Keras fit, in its one training of {len(history['seconds'])} epochs, does not reach {accuracy} %."
+    more = epochs * MNIST_IMAGES / taken
+    slower = seconds / np.median(speed.lengths(found, precision)[target][-1][0]) / more
+    return (
+        f"Keras fit, in its one training, first passes {accuracy} % after {epochs:.0f} epoch{'s' * (epochs > 1)}. "
+        f"It takes {more:.1f} times as many images as the fast way, and for each of them {slower:.1f} times as long "
+        f"(its tests left out; float32 against {precision})."
+    )
+
+
+def in_bfloat16(found):
+    """How far the mean accuracies of the sprints in bfloat16 are from those in float32: the end of a sentence."""
+    of = {}
+    for row in found["sprints"]:
+        of.setdefault(row["target"], {})[row["precision"]] = 100 * np.array(row["accuracy"])
+    told = []
+    for target, accuracies in of.items():
+        if len(accuracies) > 1:
+            value, low, high = evaluation.mean_difference(accuracies["bfloat16"], accuracies["float32"])
+            told.append(f"{value:+.2f} pp ({low:+.2f} to {high:+.2f}) for {speed.SPRINT_NAMES[target][0]}")
+    return ", ".join(told) or "not measured here, for the processor has no instructions for it"

@@ -30,7 +30,7 @@ screenshots: install  # the README's pictures, taken from the built book
 study: install  # ten seeds of each recipe, recorded in results/; DATASET=mnist for all of MNIST, in about two hours
 	$(IN_ENV) python -m labcode.study $(or $(DATASET),mnist-5k)
 
-bench: install  # how fast everything is, recorded in results/bench.json; two hours in which nothing else runs
+bench: install  # how fast everything is, recorded in results/bench.json; two to three hours in which nothing else runs
 	$(IN_ENV) python -m benchmarks
 
 clean: install

@@ -148,5 +148,7 @@ def in_bfloat16(found):
     for target, accuracies in of.items():
         if len(accuracies) > 1:
             value, low, high = evaluation.mean_difference(accuracies["bfloat16"], accuracies["float32"])
-            told.append(f"{value:+.2f} pp ({low:+.2f} to {high:+.2f}) for {speed.SPRINT_NAMES[target][0]}")
+            told.append(
+                f"{value:+.2f} pp (95 % interval {low:+.2f} to {high:+.2f}) for {speed.SPRINT_NAMES[target][0]}"
+            )
     return ", ".join(told) or "not measured here, for the processor has no instructions for it"

@@ -45,3 +45,12 @@ def test_tensorflow_computes_by_onednn_unless_it_is_told_not_to_and_the_facts_sa
     env |= {"TF_ENABLE_ONEDNN_OPTS": wish} if wish else {}
     done = subprocess.run([sys.executable, "-c", ONEDNN], env=env, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [{"TF_ENABLE_ONEDNN_OPTS": wish or "1"}, True, wish != "0"]
+
+
+@pytest.mark.parametrize("first", ["", "import types; sys.modules['tensorflow'] = types.ModuleType('tensorflow')"])
+def test_importing_labcode_brings_nothing_heavy_along_and_comes_too_late_where_tensorflow_was_first(first):
+    code = f"import os, sys\n{first}\nimport labcode\n"
+    code += "print('TF_ENABLE_ONEDNN_OPTS' in os.environ, sorted({'keras', 'numpy', 'matplotlib'} & set(sys.modules)))"
+    env = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{not first} []\n"

@@ -44,7 +44,7 @@ class Row:
 
 
 def table(found):
-    """All comparisons of measurements as ``recorded`` returns them, as a Markdown table."""
+    """All comparisons of measurements as ``speed.recorded`` returns them, as a Markdown table."""
     lines = ["| what | reached | measured | to reach | against |", "|---|---|---|---|---|"]
     words = {True: "yes", False: "no", None: "–"}
     for row in rows(found):
@@ -119,9 +119,8 @@ def sprint_row(sprint):
     judged = [_at_least(mean, limit.accuracy, average), _below(middle, limit.seconds, "s")]
     if limit.times < np.inf:
         judged.append(_below(times, limit.times, "times the least"))
-    reached = all(is_reached for _, is_reached in judged) if len(seconds) >= limit.seeds else None
-    missed = {words for words, is_reached in judged if reached is False and not is_reached}
-    reach = ", ".join(f"{words} (missed)" if words in missed else words for words, _ in judged)
+    reached = all(is_met for _, is_met in judged) if len(seconds) >= limit.seeds else None
+    reach = ", ".join(words if is_met or reached is None else f"{words} (missed)" for words, is_met in judged)
     return Row(f"{target}, {precision}", limit.others, measured, reach, reached)
 
 

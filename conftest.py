@@ -7,7 +7,22 @@ import shutil
 import tempfile
 
 import joblib
+import nbval.kernel
 import pytest
+from execution import sockets_in
+from jupyter_client.manager import KernelManager
+
+
+class LocalKernelManager(KernelManager):
+    """A kernel with sockets of its own, as in the build: of a free port another process may take hold before it."""
+
+    def __init__(self, **options):
+        folder = tempfile.mkdtemp(prefix="kernel-", dir=os.environ["LABCODE_CACHE"])
+        super().__init__(transport="ipc", ip=sockets_in(folder), **options)
+
+    def start_kernel(self, **options):
+        """Let pytest report what a kernel says that ends at once; nbval would drop it."""
+        super().start_kernel(**{**options, "stderr": None})
 
 
 def pytest_configure(config):
@@ -29,6 +44,7 @@ def pytest_configure(config):
             os.environ.setdefault(threads, "1")
     os.environ["IPYTHONDIR"] = os.path.join(os.environ["LABCODE_CACHE"], "ipython", worker or "alone")
     os.makedirs(os.environ["IPYTHONDIR"])
+    nbval.kernel.KernelManager = LocalKernelManager  # it has no option for this
 
 
 # The files that are handed out first, in this order, then all others: the long ones, so that no worker is left with one

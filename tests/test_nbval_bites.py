@@ -30,6 +30,7 @@ PAIRS = {  # stored output, new output, whether they count as the same
 
 def run_pytest(folder, **environment):
     """Run a folder as the project runs its tests; return what passed, {file: {test: passed}}, and the log."""
+    shutil.copy(ROOT / "conftest.py", folder)
     command = [sys.executable, "-P", "-m", "pytest", "-c", "pyproject.toml", "-n0", "-rA", "--color=no", str(folder)]
     environment = {**os.environ, **environment, "PYTHONUTF8": "1", "PYTEST_ADDOPTS": ""}  # --shuffle is not known there
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=240)
@@ -55,6 +56,9 @@ def altered(tmp_path_factory):
         for n, (stored, new, _) in enumerate(PAIRS.values(), start=1)
     ]
     nbformat.write(new_notebook(cells=cells), folder / "pairs.ipynb")
+    source = "from ipykernel.kernelapp import IPKernelApp\nprint(IPKernelApp.instance().transport)"
+    cell = new_code_cell(source, execution_count=1, outputs=[new_output("stream", text="ipc\n")])
+    nbformat.write(new_notebook(cells=[cell]), folder / "sockets.ipynb")
     chapter = nbformat.read(CHAPTER, as_version=4)
     data = next(out.data for out in shortened(chapter).outputs if "101,770" in out.data["text/markdown"])
     data["text/markdown"] = data["text/markdown"].replace("101,770", "101,771")
@@ -65,6 +69,11 @@ def altered(tmp_path_factory):
 def test_only_measured_numbers_may_change(altered):
     outcomes, log = altered
     assert outcomes["pairs.ipynb"] == {f"Cell {n}": same for n, (_, _, same) in enumerate(PAIRS.values())}, log
+
+
+def test_a_kernel_takes_no_port_that_another_process_may_have_taken_meanwhile(altered):
+    outcomes, log = altered
+    assert outcomes["sockets.ipynb"] == {"Cell 0": True}, log
 
 
 def test_an_altered_output_of_a_chapter_is_seen(altered):

@@ -305,9 +305,14 @@ def waterfall(ax, names, amounts, unit):
 
 
 def growth(ax, series, xlabel, ylabel):
-    """Draw how a cost grows, both axes logarithmic: (look, x (n,), y (n,)) of each series."""
+    """Draw how a cost grows, both axes logarithmic: (look, x (n,), y (n, rounds)) of each series.
+
+    A point is the median of its rounds; a line through it reaches from the smallest to the largest.
+    """
     for look, x, y in series:
-        ax.loglog(x, y, color=look.colour, marker=look.marker, linestyle=look.dash, label=look.name)
+        middle, low, high = np.median(y, axis=1), np.min(y, axis=1), np.max(y, axis=1)
+        ax.loglog(x, middle, color=look.colour, marker=look.marker, linestyle=look.dash, label=look.name)
+        ax.vlines(x, low, high, color=look.colour)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.set_xticks(x, [f"{each:,}" for each in x])
     ax.xaxis.set_minor_locator(NullLocator())

@@ -1,4 +1,4 @@
-"""What chapter 9 says of ``results/bench.json`` beside its comparisons: tables in Markdown, and two sentences."""
+"""What chapter 9 says of ``results/bench.json`` beside its comparisons: tables in Markdown, and some words."""
 
 import numpy as np
 
@@ -93,9 +93,9 @@ def _planned(plan):
         "batch size": plan.batch_size,
         "steps": f"{plan.steps:,}",
         "peak learning rate": plan.learning_rate,
-        "warm-up": f"{plan.warm_up:.0%} of steps",
+        "warm-up": f"{100 * plan.warm_up:.0f} % of steps",
         "random shift": f"{plan.shift} px",
-        "dropout": f"{plan.dropout:.0%}",
+        "dropout": f"{100 * plan.dropout:.0f} %",
         "test positions": (2 * plan.test_shift + 1) ** 2,
     }
 
@@ -115,6 +115,15 @@ def costs(found):
         each = [f"{count} {unit}{'s' * (count != '1')}: {speed.seconds(way)}" for count, way in ways.items()]
         rows.append(f"| {what} | {'; '.join(each)} |")
     return "\n".join(rows)
+
+
+def best(found, precision):
+    """What the sprints of a precision reach, a list: accuracy on average of the seeds, median seconds, network."""
+    whole = {target: lengths[-1] for target, lengths in speed.lengths(found, precision).items()}
+    return [
+        f"{100 * np.mean(accuracies):.2f} % in {np.median(seconds):.1f} s ({speed.SPRINT_NAMES[target][0]})"
+        for target, (seconds, accuracies) in whole.items()
+    ]
 
 
 def beside_fit(found, target, taken, precision):

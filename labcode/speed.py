@@ -16,8 +16,8 @@ BENCH = Path(__file__).parent.parent / "results" / "bench.json"
 RATES = ("ours", "matrix product")  # the ways that are compared by operations in a second
 SPRINT_NAMES = {  # by target, and markers
     "the report's CNN to 98.55 %": ("the report's CNN", "v"),
-    "99.0 %": ("a small CNN", "o"),
-    "99.5 %": ("three convolutions", "*"),
+    "99.0 %": ("a small CNN of two convolutions", "o"),
+    "99.5 %": ("a small CNN of three convolutions", "*"),
 }
 PYTORCH = ("PyTorch", "PyTorch, channels last")
 PYTORCH_SEEN = ("PyTorch on the pixels seen", "PyTorch on the pixels seen, channels last")

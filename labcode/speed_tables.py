@@ -5,6 +5,7 @@ import numpy as np
 from labcode import comparisons, evaluation, speed
 
 MNIST_IMAGES = 60_000  # to train on
+SLOW = 1.3  # times the median time, and a round counts as slow
 
 CHANGES = {
     "Keras fit": "Keras `fit`, as the report trains",
@@ -146,6 +147,24 @@ def beside_fit(found, target, taken, precision):
         f"It takes {more:.1f} times as many images as the fast way, and for each of them {slower:.1f} times as long "
         f"(its tests left out; float32 against {precision})."
     )
+
+
+def beside_pytorch(found):
+    """What PyTorch takes on the pixels that the CNN sees, beside the fast way: a sentence."""
+    ways = found["steps"]["cnn"]["ways"]
+    if speed.PYTORCH_SEEN[0] not in ways:
+        return "PyTorch was not installed."
+    times, low, high = speed.ratio(ways, speed.PYTORCH_SEEN, "ours, float32")
+    verdicts = {low > 1: "longer in every round", high <= 1: "in no round longer"}
+    verdict = verdicts.get(True, "in some rounds longer, in some not")
+    return f"On the same pixels PyTorch takes {times:.2f} times ({low:.2f} to {high:.2f}) as long, {verdict}."
+
+
+def slow_rounds(found):
+    """In how many rounds of the CNN's comparison the machine was slow, as matrix products show: in words."""
+    taken = np.array(found["steps"]["cnn"]["ways"]["matrix product, float32"]["seconds"])
+    slow = np.count_nonzero(taken > SLOW * np.median(taken))
+    return f"In {slow} of {len(taken)} rounds of the CNN matrix products took over {SLOW} times their median"
 
 
 def in_bfloat16(found):

@@ -114,7 +114,7 @@ def test_each_comparison_says_what_was_measured_and_whether_it_was_reached():
         "150.0 times (2.0 s, 1.8 to 2.5, for 300.0 s, 290.0 to 310.0)",
         True,
     )
-    assert rows["a further unchanged chapter", "the clock"] == ("15 ms (10 to 20)", True)
+    assert rows["a further unchanged chapter", "a book of 7 chapters"] == ("15 ms (10 to 20)", True)
     assert rows["peak of memory, the book's training", "the lab's plain script"][1]
     memory = rows["peak of memory, the fast way, the report's CNN", "the lab's plain script"]
     assert memory == ("1.60 times (3.20 GB for 2.00 GB)", False)
@@ -141,7 +141,12 @@ AT_MOST = [
     (SPRINT, 4, "sprints/0/seconds", lambda x: x),
     (SPRINT, 2, "sprints/0/product_seconds", lambda x: 3.25 / x / 2),
     (("`import labcode`", "Python alone"), 50, "imports/import labcode/seconds", lambda x: 0.025 + x / 1000),
-    (("a further unchanged chapter", "the clock"), 20, "chapters/70/nothing changed/seconds", lambda x: 1 + 63e-3 * x),
+    (
+        ("a further unchanged chapter", "a book of 7 chapters"),
+        20,
+        "chapters/70/nothing changed/seconds",
+        lambda x: 1 + 63e-3 * x,
+    ),
     (
         ("peak of memory, the book's training", "the lab's plain script"),
         1.5,
@@ -309,9 +314,45 @@ def test_the_best_of_each_network_is_that_of_its_whole_trainings():
     other = sprint | {"precision": "bfloat16", "accuracy": [0.9], "seconds": [2.0]}
     found = measurements(shorter=[half], sprints=[other, sprint, sprint | {"target": "99.5 %", "accuracy": [0.995]}])
     assert speed_tables.best(found, "float32") == [
-        "99.05 % in 3.2 s (a small CNN)",
-        "99.50 % in 3.2 s (three convolutions)",
+        "99.05 % in 3.2 s (a small CNN of two convolutions)",
+        "99.50 % in 3.2 s (a small CNN of three convolutions)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ([2.5, 2.5], "takes 1.25 times (1.25 to 1.25) as long, longer in every round."),
+        ([1.5, 2.5], "takes 1.00 times (0.75 to 1.25) as long, in some rounds longer, in some not."),
+        ([1.8, 1.6], "takes 0.85 times (0.80 to 0.90) as long, in no round longer."),
+    ],
+)
+def test_on_the_same_pixels_every_round_says_who_is_faster(seconds, expected):
+    found = measurements()
+    ways = found["steps"]["cnn"]["ways"]
+    ways["ours, float32"]["seconds"] = [2.0, 2.0]
+    for name in speed.PYTORCH_SEEN:
+        ways[name]["seconds"] = seconds
+    assert speed_tables.beside_pytorch(found) == f"On the same pixels PyTorch {expected}"
+    for name in speed.PYTORCH_SEEN:
+        del ways[name]
+    assert "not installed" in speed_tables.beside_pytorch(found)
+
+
+def test_slow_rounds_are_counted_by_their_matrix_products():
+    found = measurements()
+    found["steps"]["cnn"]["ways"]["matrix product, float32"]["seconds"] = [
+        1.0,
+        1.1,
+        1.0,
+        1.31,
+        1.29,
+        2.0,
+        1.0,
+        1.0,
+        1.0,
+    ]
+    assert speed_tables.slow_rounds(found).startswith("In 2 of 9 rounds")
 
 
 def test_what_bfloat16_adds_is_told_of_every_target_that_has_both():
@@ -319,7 +360,8 @@ def test_what_bfloat16_adds_is_told_of_every_target_that_has_both():
     rough = sprint | {"precision": "bfloat16", "accuracy": 5 * [0.992, 0.991]}
     said = speed_tables.in_bfloat16(measurements(sprints=[rough, sprint, rough | {"target": "99.5 %"}]))
     interval = stats.ttest_ind(rough["accuracy"], sprint["accuracy"], equal_var=False).confidence_interval()
-    assert said == f"+0.10 pp (95 % interval +{100 * interval.low:.2f} to +{100 * interval.high:.2f}) for a small CNN"
+    interval = f"+{100 * interval.low:.2f} to +{100 * interval.high:.2f}"
+    assert said == f"+0.10 pp (95 % interval {interval}) for a small CNN of two convolutions"
     assert "not measured" in speed_tables.in_bfloat16(measurements())
 
 

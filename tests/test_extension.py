@@ -8,12 +8,15 @@ import re
 import resource
 import shutil
 import struct
+import zipfile
 from itertools import pairwise
 
 import nbformat
 import pytest
+import report_pages
 import yaml
 from chapter import Chapter
+from sphinx.environment.collectors.toctree import TocTreeCollector
 from tiny_book import COUNT_RUNS, EXTENSION, PIXEL, Book
 
 from labcode import data
@@ -336,3 +339,58 @@ def test_buttons_lead_to_the_repository_only_where_it_has_an_address(address, tm
     launch = f"https://mybinder.org/v2/gh/someone/report/main?urlpath=tree/{path}"
     found = re.findall(r'href="(https?://[^"]*)"', book.page("book/two").partition("<article")[0])
     assert found == ([launch, address, f"{address}/edit/main/{path}"] if address else [])
+
+
+def figure_of(name):
+    """A cell that shows a figure of this name."""
+    metadata = {"labcode": {"name": f"fig-{name}", "caption": f"Of {name}.", "alt": "one black pixel"}}
+    return f'display({{"image/png": "{PIXEL}"}}, raw=True, metadata={metadata})'
+
+
+def test_where_no_page_changed_none_is_numbered_anew_and_a_later_figure_moves_the_numbers(tmp_path, monkeypatch):
+    cells = {name: ["# Chapter", "seed = 0", figure_of(name), "pass"] for name in ("one", "two")}
+    book, calls, number = Book(tmp_path, cells), [], TocTreeCollector.assign_figure_numbers
+    monkeypatch.setattr(TocTreeCollector, "assign_figure_numbers", lambda *each: calls.append(each) or number(*each))
+    assert book.build()[0] == 0 and calls and "Fig. 2" in book.page("book/two")
+    calls.clear()
+    assert book.build()[0] == 0 and not calls
+    book.edit("one", "pass", figure_of("new"))
+    assert book.build()[0] == 0 and calls and "Fig. 2" in book.page("book/one") and "Fig. 3" in book.page("book/two")
+    toc = tmp_path / "_toc.yml"
+    toc.write_text(toc.read_text().replace("- file: book/one\n", ""))
+    assert book.build()[0] == 0 and "Fig. 1" in book.page("book/two")
+
+
+def test_the_executed_notebook_that_a_page_offers_follows_its_prose_and_its_code(tmp_path):
+    book = Book(tmp_path, {"one": ["# Before", "seed = 0", "print('before')"]})
+
+    def offered():
+        assert book.build()[0] == 0
+        notebook = nbformat.read(book.pages / "_sources" / "book" / "one.ipynb", as_version=4)
+        return notebook.cells[0].source, notebook.cells[2].outputs[0].text
+
+    assert offered() == offered() == ("# Before", "before\n")
+    book.edit("one", "# Before", "# After")
+    assert offered() == ("# After", "before\n")
+    book.edit("one", "print('before')", "print('after')")
+    assert offered() == ("# After", "after\n")
+
+
+def test_a_zip_is_written_where_none_is_whole_and_of_this_content(tmp_path):
+    path, zipped = tmp_path / "a.json", tmp_path / "a.json.zip"
+
+    def content():
+        report_pages.write_zip(path)
+        with zipfile.ZipFile(zipped) as archive:
+            return archive.read("a.json")
+
+    for text in (b"one" * 1000, b"two" * 1000):
+        path.write_bytes(text)
+        assert content() == text
+        whole = zipped.read_bytes()
+        for damaged in (b"", whole[:40] + b"?" + whole[41:], whole[:-9], whole.replace(b"a.json", b"b.json")):
+            zipped.write_bytes(damaged)
+            assert content() == text and zipped.read_bytes() == whole
+    before = zipped.stat()
+    report_pages.write_zip(path)
+    assert zipped.stat().st_mtime_ns == before.st_mtime_ns, "nothing is written where it is there"

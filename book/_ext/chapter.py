@@ -12,6 +12,7 @@ from sphinx.errors import ExtensionError
 from labcode import atomic, data, provenance
 
 RECORD = "papermill_chapters"  # where an executed notebook's metadata has its key and provenance
+HALF = re.compile(r"\\u[dD][89a-fA-F]")  # of a character, as JSON can name it
 MARKUP = re.compile(r"[!-/:-@\[-`{-~]")  # what Markdown takes literally behind a backslash
 WORDS = {"mnist": "MNIST, 60,000 + 10,000 images", "mnist-5k": "mnist-5k, 4,000 + 1,000 of MNIST's digits"}
 
@@ -46,12 +47,12 @@ class Chapter:
             why = "papermill leaves such cells; this one would be executed and not shown"
             raise ExtensionError(f"{path} has a cell tagged `injected-parameters`: {why}. Remove it.")
         try:
-            self.kept = read_notebook(self.kept_path.read_bytes(), self.kept_path)
+            self.kept = nbformat.v4.reads(self.kept_path.read_text("utf-8"))  # a notebook, if the digest is right
             self.record = dict(self.kept.metadata[RECORD])
             if self.record.pop("digest") != digest_of(self.kept, self.record):
                 raise ValueError(f"{self.kept_path} is damaged")
             self.published = self.read_published()
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, MemoryError, ExtensionError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, MemoryError, RecursionError):
             self.kept = self.record = self.published = None  # never executed here, or damaged
 
     @property
@@ -192,9 +193,12 @@ def read_notebook(content, path):
         ExtensionError: they hold none; it names the path.
     """
     try:
-        notebook = nbformat.v4.upgrade(nbformat.from_dict(nbformat.reads(content, as_version=4)))
+        text = content if isinstance(content, str) else content.decode("utf-8-sig")
+        read = nbformat.convert(nbformat.reader.reads(text), 4)  # as nbformat.reads, which validates it and goes on
+        notebook = nbformat.v4.upgrade(nbformat.from_dict(read))
         nbformat.validate(notebook)
-        nbformat.writes(notebook).encode("utf-8")  # JSON can hold half a character
+        if HALF.search(text):  # the other half may be missing
+            nbformat.writes(notebook).encode("utf-8")
     except (ValueError, TypeError, AttributeError, RecursionError, nbformat.ValidationError) as error:
         why = str(error).split("\n")[0].rstrip(".") or type(error).__name__
         message = f"{path} is no notebook: {why}. Expected the JSON of a notebook; save it anew, or restore it."

@@ -29,6 +29,7 @@ import nbformat
 from chapter import Chapter, digest, write, write_bytes
 from execution import Execution, execute_all
 from filelock import FileLock, Timeout
+from sphinx.environment.collectors.toctree import TocTreeCollector
 from sphinx.errors import ExtensionError, SphinxError
 from sphinx.util import logging as sphinx_logging
 
@@ -94,6 +95,13 @@ def leave_execution_to_us(app, config):
     config.nb_execution_mode = "off"
 
 
+def leave_numbers(app):
+    """Have Sphinx number no section and no figure anew, for which it reads the trees of all pages: none has changed."""
+    for listener in list(app.events.listeners["env-get-updated"]):
+        if isinstance(getattr(listener.handler, "__self__", None), TocTreeCollector):
+            app.disconnect(listener.id)
+
+
 def check_what_kernels_read(dataset):
     """Refuse faulty claims, records and images: one message here, and a traceback in each kernel."""
     from labcode import claims, records, speed  # here, for a build that executes nothing need not wait for them
@@ -121,6 +129,7 @@ class Build:
         self.pages = Path(app.outdir) / ".papermill_chapters.json"  # what the pages were made from, and what they are
         self.chapters, self.stale, self.dataset = {}, {}, None
         self.gone, self.anew = set(), False  # pages that left the book; whether all are written anew
+        self.written = set()  # pages, in this build
         self.glue_faults, self.unwritten = GlueFaults(), Unwritten()
         for collects in (self.glue_faults, self.unwritten):
             logging.getLogger("sphinx").addHandler(collects)
@@ -161,9 +170,10 @@ class Build:
             return None
 
     def files(self):
-        """Digests of the pages, their figures and MyST-NB's copies of these, a dict path from the pages: digest."""
+        """Digests of the pages, what they show and offer, and MyST-NB's copies: a dict path from the pages: digest."""
         folder = self.pages.parent
-        paths = [path for path in (*folder.rglob("*.html"), *self.figure_files()) if path.is_file()]
+        offered = folder.glob("_sources/**/*.ipynb")
+        paths = [path for path in (*folder.rglob("*.html"), *offered, *self.figure_files()) if path.is_file()]
         return {os.path.relpath(path, folder): sha256(path.read_bytes()).hexdigest() for path in sorted(paths)}
 
     def figure_files(self):
@@ -236,6 +246,8 @@ class Build:
         if self.anew:  # what is there is not written again: figures by MyST-NB, the redirect by Jupyter Book
             shutil.rmtree(self.figures, ignore_errors=True)
             Path(app.outdir, "index.html").unlink(missing_ok=True)
+        if not docnames:
+            leave_numbers(app)
 
     def execute_stale(self, timeout):
         """Execute the stale chapters and keep what they give."""
@@ -275,7 +287,8 @@ class Build:
             raise ExtensionError(f"{app.env.docname} pastes values that it does not glue, or not so:\n{faults}")
 
     def put_banner(self, app, pagename, templatename, context, doctree):
-        """Say on every page where the book was not built on all of MNIST."""
+        """Note that a page is written; say on it where the book was not built on all of MNIST."""
+        self.written.add(pagename)
         if self.dataset == "mnist-5k":
             context["theme_announcement"] = BANNER
 
@@ -284,8 +297,9 @@ class Build:
         if exception is None:
             for name, content in self.published().items():
                 write_bytes(Path(app.outdir) / name, content)
-            for docname, chapter in self.chapters.items():  # instead of the source, at the theme's button
-                write(Path(app.outdir) / "_sources" / f"{docname}.ipynb", nbformat.writes(chapter.as_executed()))
+            for docname in self.chapters.keys() & self.written:  # instead of the source, at the theme's button
+                executed = nbformat.writes(self.chapters[docname].as_executed())
+                write(Path(app.outdir) / "_sources" / f"{docname}.ipynb", executed)
 
     def remember(self, app, exception):
         """After a build that succeeded, note what its pages were made from; after any, let the next one begin."""

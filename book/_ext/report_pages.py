@@ -4,6 +4,7 @@ import re
 import struct
 import textwrap
 import zipfile
+import zlib
 from html import escape
 from pathlib import Path
 
@@ -117,10 +118,23 @@ def zip_downloads(app, exception):
         if names := set(DOWNLOAD.findall(text)):
             for name in names:
                 write_zip(page.parent / name)
-            page.write_text(DOWNLOAD.sub(r"\1.zip", text), "utf-8")
+            if (zipped := DOWNLOAD.sub(r"\1.zip", text)) != text:
+                page.write_text(zipped, "utf-8")
+
+
+def holds(zipped, name, content):
+    """Whether a zip is whole and has a file of this name with this content."""
+    try:
+        with zipfile.ZipFile(zipped) as archive:
+            return archive.read(name) == content
+    except (OSError, LookupError, ValueError, zipfile.BadZipFile, zlib.error):
+        return False
 
 
 def write_zip(path):
-    """Write beside a file a zip of it, the same bytes each time."""
-    with zipfile.ZipFile(f"{path}.zip", "w") as archive:
-        archive.writestr(zipfile.ZipInfo(path.name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    """Write beside a file a zip of it, the same bytes each time, unless one is there."""
+    content, zipped = path.read_bytes(), Path(f"{path}.zip")
+    if zipped.exists() and holds(zipped, path.name, content):
+        return
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(path.name), content, zipfile.ZIP_DEFLATED)

@@ -283,7 +283,8 @@ def test_a_page_or_a_figure_that_is_damaged_is_written_anew(tmp_path):
     assert book.build()[0] == 0
     folders = (tmp_path / "_build" / name for name in ("jupyter_execute", "html/_images"))
     figures = [next(folder.glob("*.png")) for folder in folders]
-    files = [*figures, *(book.pages / name for name in ("index.html", "intro.html", "book/figure.html"))]
+    names = ("index.html", "intro.html", "book/figure.html", "_sources/book/figure.ipynb")
+    files = [*figures, *(book.pages / name for name in names)]
     (tmp_path / "_build" / "jupyter_execute" / "v1.0").mkdir()  # as MyST-NB makes for a folder of this name
 
     def contents():

@@ -8,6 +8,8 @@ import contextlib
 import gc
 import os
 import sys
+import threading
+from typing import NamedTuple
 
 
 @contextlib.contextmanager
@@ -41,17 +43,28 @@ def _nothing_collected():
 
 @contextlib.contextmanager
 def _left_out(*packages):
-    """Have the import of each package fail meanwhile, unless it is there already.
+    """Have this thread's import of each package fail meanwhile, unless it is there already.
 
     Keras looks for them, for what nobody here uses, and does without; with them its import takes half as long again.
     """
-    absent = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))
+    finder = _FindsNone(packages, threading.get_ident())
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        for name in absent:
-            del sys.modules[name]
+        sys.meta_path.remove(finder)
+
+
+class _FindsNone(NamedTuple):
+    """A finder of modules by which a thread does not find these packages."""
+
+    packages: tuple[str, ...]
+    thread: int
+
+    def find_spec(self, name, path=None, target=None):
+        """Called by Python for a module that is not imported yet."""
+        if name in self.packages and threading.get_ident() == self.thread:
+            raise ModuleNotFoundError(f"{name} is left out while Keras is imported", name=name)
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for what is logged later; read at the import

@@ -1,5 +1,6 @@
 """nbval bites: what a chapter's stored outputs hold is compared to the letter, all but measured numbers."""
 
+import json
 import os
 import re
 import shutil
@@ -80,6 +81,19 @@ def test_an_altered_output_of_a_chapter_is_seen(altered):
     outcomes, log = altered
     *before, last = outcomes[CHAPTER.name].values()
     assert before and all(before) and not last, log
+
+
+def test_what_a_kernel_says_that_dies_is_reported(tmp_path):
+    spec = {"argv": [sys.executable, "-c", "raise SystemExit('no kernel today')"], "display_name": "Dies"}
+    folder = tmp_path / "kernels" / "dies"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text(json.dumps(spec | {"language": "python"}))
+    chapter = new_notebook(
+        cells=[new_code_cell("0")], metadata={"kernelspec": {"name": "dies", "display_name": "Dies"}}
+    )
+    nbformat.write(chapter, tmp_path / "dies.ipynb")
+    outcomes, log = run_pytest(tmp_path, JUPYTER_PATH=str(tmp_path))
+    assert not outcomes and "no kernel today" in log
 
 
 BROKEN = {  # by network: a layer is missing, an activation is dropped

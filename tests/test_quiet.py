@@ -5,8 +5,11 @@ import os
 import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from labcode import quiet
 
 CHECK = """
 import gc, sys
@@ -26,6 +29,21 @@ def test_packages_that_keras_would_bring_along_are_left_out_and_can_be_imported_
     done = subprocess.run([sys.executable, "-c", CHECK], env=env, capture_output=True, text=True, check=True)
     assert done.stdout == "['matplotlib', 'pandas', 'scipy', 'sklearn'] True\n"
     assert done.stderr == "descriptor 2 works"
+
+
+def test_what_is_left_out_of_an_import_is_there_for_other_threads(monkeypatch):
+    def is_there():
+        try:
+            import wave
+        except ImportError:
+            return False
+        return wave.__name__ == "wave"
+
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    with ThreadPoolExecutor(1) as another:
+        with quiet._left_out("wave"):
+            assert not is_there() and another.submit(is_there).result()
+        assert is_there()
 
 
 ONEDNN = """

@@ -101,6 +101,26 @@ def test_a_sprint_tests_what_it_has_trained_on_the_images_that_it_is_given(sets)
     assert right.accuracy > 0.9 and wrong.accuracy < 0.1
 
 
+def test_the_test_set_is_read_once_after_all_steps(sets, monkeypatch):
+    told, make_train, make_predict = [], fast.make_train, fast.make_predict
+
+    def train_and_tell(*given, **options):
+        train = make_train(*given, **options)
+        return lambda order, *rest: told.append(len(order)) or train(order, *rest)
+
+    def predict_and_tell(*given):
+        predict = make_predict(*given)
+        return lambda images: told.append(images) or predict(images)
+
+    monkeypatch.setattr(fast, "make_train", train_and_tell)
+    monkeypatch.setattr(fast, "make_predict", predict_and_tell)
+    training_set, test_set = sets
+    sprint.run(dataclasses.replace(SPRINT, steps=3), training_set, test_set)
+    *before, steps, tested = told
+    assert steps == 3 and tested is test_set[0] and before[0] == 0
+    assert all(not np.shares_memory(images, test_set[0]) for images in before[1:])
+
+
 @pytest.mark.parametrize("change", [{"dropout": 0.5}, {"precision": "bfloat16"}])
 def test_precision_and_dropout_change_the_losses(sets, change):
     plan = dataclasses.replace(SPRINT, steps=20)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import joblib
 import nbformat
 import numpy as np
+import psutil
 import pytest
 import yaml
 
@@ -121,6 +122,51 @@ def test_pytorch_has_the_same_network_all_cores_and_its_quickest_adam(monkeypatc
     assert len(steps._torch_ways(images, images, labels)) == len(made) == 4
     assert made == [(models.build_cnn().count_params(), {"fused": True})] * 4
     assert torch.get_num_threads() == joblib.cpu_count()
+
+
+@pytest.mark.parametrize("name", ["PyTorch", "PyTorch on the pixels seen"])
+def test_a_step_of_pytorch_is_that_of_keras(name, monkeypatch):
+    torch, steps_taken = pytest.importorskip("torch"), []
+    images, labels = steps.some_digits(2 * BATCH)
+    seen = images[:, : REPORT_CNN.seen(), : REPORT_CNN.seen()]
+
+    class Adam(torch.optim.Adam):
+        def step(self):
+            (weights,) = (group["params"] for group in self.param_groups)
+            steps_taken.append([(each.detach().numpy().copy(), each.grad.numpy().copy()) for each in weights])
+            super().step()
+
+    monkeypatch.setattr(torch.optim, "Adam", Adam)
+    steps._torch_ways(images, seen, labels)[name]()
+    shown = seen if name in speed.PYTORCH_SEEN else images
+    for number, taken in enumerate(steps_taken):
+        weights, gradients = zip(*taken, strict=True)
+        model = keras.Sequential([keras.Input(shown.shape[1:]), *models.build_cnn().layers])
+        model.set_weights([as_keras_has_it(each) for each in weights])
+        batch = slice(BATCH * number, BATCH * (number + 1))
+        with tf.GradientTape() as tape:
+            answers = model(shown[batch])
+            loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels[batch], answers))
+        for of_keras, of_torch in zip(tape.gradient(loss, model.weights), gradients, strict=True):
+            np.testing.assert_allclose(of_keras, as_keras_has_it(of_torch), rtol=1e-3, atol=1e-6)
+    assert len(steps_taken) == 2
+
+
+def as_keras_has_it(array):
+    """PyTorch's weights of a convolution or a layer, (out, in, ...), as Keras orders them."""
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+
+
+def test_each_change_to_the_cnn_is_made_after_those_before_it(monkeypatch):
+    changed = {}
+
+    def one_function(layers, images, labels):
+        kinds = [type(layer).__name__ for layer in layers]
+        changed[len(changed)] = images.shape[1], kinds[1] == "MaxPooling2D" and kinds[2] == "ReLU"
+
+    monkeypatch.setattr(steps, "_one_function", one_function)
+    steps.cnn(2)
+    assert list(changed.values()) == [(28, False), (22, False), (22, True)]
 
 
 def test_of_keras_fit_the_shortest_epoch_after_the_first_counts(monkeypatch):
@@ -377,6 +423,22 @@ def test_memory_is_measured_of_trainings_on_mnist(loaded, losses, monkeypatch):
     assert all(2**27 < peak < 2**36 for peak in peaks.values())
 
 
+def peak_beside_memory():
+    """The peak of this process as ``growth`` tells it, and what it has, in bytes, with an array and without it."""
+    array = np.ones(50_000_000)
+    held = growth._peak(), psutil.Process().memory_info().rss
+    del array
+    return [*held, growth._peak(), psutil.Process().memory_info().rss]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
+def test_the_peak_of_memory_is_in_bytes_and_stays_when_the_memory_is_given_back():
+    env = {"PYTHONPATH": str(Path(__file__).parent)}
+    peak, held, peak_after, held_after = processes.call(peak_beside_memory, env=env)
+    assert peak == pytest.approx(held, rel=0.01) and peak_after == pytest.approx(peak, rel=0.01)
+    assert held_after < peak - 300e6
+
+
 def test_the_lab_s_way_is_both_trainings_of_the_report(loaded, here):
     curves = accuracy.lab()
     assert loaded == ["mnist"] and curves.keys() == {"fc", "cnn"}
@@ -499,4 +561,25 @@ def test_a_whole_run_measures_everything_that_is_recorded(monkeypatch):
     assert found.keys() == kept and found["steps"].keys() == speed.recorded()["steps"].keys()
     assert asked["fetch"] == ("mnist",) and asked["chapters"] == ((7, 70),) and asked["seeds"][0] == (1, 10, 100)
     assert asked["sprints"] == ({target: limit.seeds for target, limit in comparisons.LIMITS.items()},)
+    assert asked["cores"] == (range(1, joblib.cpu_count() + 1),)
     assert asked["images"][0][0] == 1_000 and asked["images"][0][-1] == 60_000 and benchmark.FULL["rounds"] >= 5
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_the_quick_mode_takes_its_own_plan_and_keeps_nothing(quick, monkeypatch):
+    whole, kept, plans = speed.recorded(), [], []
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *["--quick"] * quick])
+    monkeypatch.setattr(benchmark, "measure", lambda plan: plans.append(plan) or whole)
+    monkeypatch.setattr(speed, "record", kept.append)
+    benchmark.main()
+    assert plans == [benchmark.QUICK if quick else benchmark.FULL] and kept == ([] if quick else [whole])
+
+
+def test_the_quick_mode_trains_with_few_seeds(monkeypatch):
+    asked = []
+    monkeypatch.setattr(data, "fetch", str)
+    monkeypatch.setattr(timing, "in_turn", lambda *given: {})
+    monkeypatch.setattr(builds, "imports", lambda rounds: {})
+    monkeypatch.setattr(accuracy, "sprints", asked.append)
+    monkeypatch.setattr(benchmark, "STEPS", dict.fromkeys(benchmark.STEPS, str))
+    assert benchmark.measure(benchmark.QUICK)["quick"] and asked == [{"99.0 %": 2}]

@@ -29,6 +29,16 @@ def test_the_answers_are_closer_in_size_than_the_directions(images):
     assert raw.max() / raw.min() > 1.5 * answers.max() / answers.min()
 
 
+def test_an_answer_s_mean_square_is_a_quarter_less_the_floor_s_share(images):
+    answers = whitening.kernel(images, (5, 5, 1, 16)).reshape(25, 16)[:, :8]
+    cuts = [images[:1000, top : top + 5, left : left + 5, 0] for top in range(0, 24, 3) for left in range(0, 24, 3)]
+    patches = np.concatenate([cut.reshape(-1, 25) for cut in cuts]) / 255
+    patches = patches[patches.sum(axis=1) > 0]
+    squares = np.linalg.svd(patches, compute_uv=False)[:8] ** 2 / len(patches)
+    expected = 0.5**2 * squares / (squares + 0.1 * squares[0])  # as the recorded trainings were made
+    np.testing.assert_allclose(((patches @ answers) ** 2).mean(axis=0), expected, rtol=1e-3)
+
+
 def test_other_images_give_another_kernel(images):
     one, other = (whitening.kernel(part, (5, 5, 1, 16)) for part in (images, images[2000:]))
     assert not np.allclose(np.abs(one), np.abs(other), rtol=1e-3)

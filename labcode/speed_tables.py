@@ -168,14 +168,15 @@ def slow_rounds(found):
 
 
 def in_bfloat16(found):
-    """How far the mean accuracies of the sprints in bfloat16 are from those in float32: the end of a sentence."""
+    """What bfloat16 adds to the accuracies of the sprints, seed by seed: the end of a sentence."""
     of = {}
     for row in found["sprints"]:
         of.setdefault(row["target"], {})[row["precision"]] = 100 * np.array(row["accuracy"])
     told = []
     for target, accuracies in of.items():
         if len(accuracies) > 1:
-            value, low, high = evaluation.mean_difference(accuracies["bfloat16"], accuracies["float32"])
+            pair = accuracies["bfloat16"], accuracies["float32"]
+            value, (low, high) = np.mean(np.subtract(*pair)), evaluation.paired_difference(*pair)
             told.append(
                 f"{value:+.2f} pp (95 % interval {low:+.2f} to {high:+.2f}) for {speed.SPRINT_NAMES[target][0]}"
             )

@@ -137,8 +137,11 @@ def test_a_step_of_pytorch_is_that_of_keras(name, monkeypatch):
             super().step()
 
     monkeypatch.setattr(torch.optim, "Adam", Adam)
-    steps._torch_ways(images, seen, labels)[name]()
+    train, taken_in = steps._torch_ways(images, seen, labels)[name], set()
+    with torch.nn.modules.module.register_module_forward_hook(lambda _, given, __: taken_in.add(given[0].shape[-1])):
+        train()
     shown = seen if name in speed.PYTORCH_SEEN else images
+    assert max(taken_in - {256}) == shown.shape[1]
     for number, taken in enumerate(steps_taken):
         weights, gradients = zip(*taken, strict=True)
         model = keras.Sequential([keras.Input(shown.shape[1:]), *models.build_cnn().layers])

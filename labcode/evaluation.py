@@ -170,7 +170,7 @@ def paired_difference(correct, other, level=0.95):
     Student's t (1908) for the mean of the differences image by image, which are the same images for both.
 
     Args:
-        correct, other: (n,) bool, which image each got right.
+        correct, other: (n,) bool, which image each got right; or other values that stand in pairs.
     """
     interval = stats.ttest_1samp(correct.astype(float) - other, 0).confidence_interval(level)
     return float(interval.low), float(interval.high)

@@ -7,6 +7,7 @@ weights; images stay bytes until their batch needs them; and all steps run in on
 what one of ``fit`` does, to rounding, which many steps enlarge.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -206,7 +207,8 @@ def as_bytes(images):
 
 
 def precisions():
-    """What this processor computes fast: float32, and bfloat16 where it has instructions for that."""
+    """What this processor computes fast: float32, and bfloat16 where it has instructions for oneDNN to use."""
     cpuinfo = Path("/proc/cpuinfo")
     flags = set(cpuinfo.read_text("utf-8").split()) if cpuinfo.exists() else set()
-    return ("float32", "bfloat16") if flags & {"avx512_bf16", "amx_bf16"} else ("float32",)
+    is_fast = flags & {"avx512_bf16", "amx_bf16"} and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
+    return ("float32", "bfloat16") if is_fast else ("float32",)

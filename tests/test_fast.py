@@ -165,15 +165,17 @@ def test_first_weights_are_glorot_s_and_each_kernel_has_its_own():
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
+    ("flags", "onednn", "expected"),
     [
-        ("avx2 avx512f", ("float32",)),
-        ("avx512f avx512_bf16", ("float32", "bfloat16")),
-        ("amx_bf16", ("float32", "bfloat16")),
-        (None, ("float32",)),
+        ("avx2 avx512f", "1", ("float32",)),
+        ("avx512f avx512_bf16", "1", ("float32", "bfloat16")),
+        ("amx_bf16", "1", ("float32", "bfloat16")),
+        ("amx_bf16", "0", ("float32",)),
+        (None, "1", ("float32",)),
     ],
 )
-def test_bfloat16_is_for_processors_that_list_its_instructions(flags, expected, tmp_path, monkeypatch):
+def test_bfloat16_is_for_processors_that_list_its_instructions(flags, onednn, expected, tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
     cpuinfo = tmp_path / "cpuinfo"
     if flags:
         cpuinfo.write_text(f"model name\t: one\nflags\t\t: fpu {flags} sse2\n", "utf-8")

@@ -376,6 +376,25 @@ def test_the_executed_notebook_that_a_page_offers_follows_its_prose_and_its_code
     assert offered() == ("# After", "after\n")
 
 
+def test_what_all_pages_share_has_them_written_anew(tmp_path):
+    (tmp_path / "static").mkdir()
+    sheet = tmp_path / "static" / "own.css"
+    sheet.write_text("p {}")
+    cells = {name: [f"# The {name}", "seed = 0"] for name in ("first", "second")}
+    book = Book(tmp_path, cells, html_static_path=["static"])
+    assert book.build()[0] == 0
+    sheet.write_text("p { color: red }")
+    assert book.build()[0] == 0 and (book.pages / "_static" / "own.css").read_text() == "p { color: red }"
+    toc = tmp_path / "_toc.yml"
+    toc.write_text(toc.read_text().replace("first", "x").replace("second", "first").replace("x", "second"))
+    assert book.build()[0] == 0
+    for name in ("intro", "book/first", "book/second"):
+        listed = re.search(r"<nav[^>]*bd-docs-nav.*?</nav>", book.page(name), re.S)[0]
+        assert listed.index("The second") < listed.index("The first"), name
+    _, log = book.build()
+    assert "0 added, 0 changed" in log
+
+
 def test_a_zip_is_written_where_none_is_whole_and_of_this_content(tmp_path):
     path, zipped = tmp_path / "a.json", tmp_path / "a.json.zip"
 

@@ -183,7 +183,8 @@ class Build:
     def drop_what_is_not_shown(self, env):
         """Remove the pages that left the book, and the figures that none shows any longer."""
         for docname in self.gone:
-            (self.pages.parent / f"{docname}.html").unlink(missing_ok=True)
+            for name in (f"{docname}.html", f"_sources/{docname}.ipynb", f"_sources/{docname}.ipynb.zip"):
+                (self.pages.parent / name).unlink(missing_ok=True)
         shown = {name for _, name in env.images.values()}
         for path in self.figure_files():
             if path.is_file() and path.name not in shown:
@@ -324,14 +325,26 @@ class Build:
 
     def contents(self, env):
         """A digest of all that each page is made from; Sphinx goes by the files' times, which can lie."""
+        shared = shared_files(env)
         paths = {
-            docname: [env.doc2path(docname), *sorted(Path(env.srcdir, name) for name in env.dependencies[docname])]
+            docname: [env.doc2path(docname), *(Path(env.srcdir, each) for each in sorted(env.dependencies[docname]))]
             for docname in sorted(env.found_docs)
         }
         for docname, chapter in self.chapters.items():
             paths[docname] += [chapter.kept_path] if chapter.kept else []
         files = {docname: [path for path in map(Path, paths[docname]) if path.is_file()] for docname in paths}
-        return {docname: digest(*(path.read_bytes() for path in files[docname])) for docname in files}
+        return {docname: digest(shared, *(path.read_bytes() for path in files[docname])) for docname in files}
+
+
+def shared_files(env):
+    """A digest of what all pages share: the table of contents, references, static files and extensions."""
+    own = [name for name in env.config.html_static_path if not Path(name).is_absolute()]  # others are themes'
+    named = [env.config.external_toc_path, *getattr(env.config, "bibtex_bibfiles", ())]  # a book may have none
+    paths = [Path(env.srcdir, name) for name in named]
+    for folder in (*(Path(env.srcdir, name) for name in own), Path(__file__).parent):
+        paths += sorted(path for path in folder.rglob("*") if path.suffix != ".pyc")
+    files = [path for path in paths if path.is_file()]
+    return digest(*(part for path in files for part in (path.name.encode(), path.read_bytes()))).encode()
 
 
 class GlueFaults(logging.Handler):

@@ -312,6 +312,7 @@ def test_a_chapter_that_leaves_the_book_takes_its_page_and_figures_along(tmp_pat
     toc = tmp_path / "_toc.yml"
     toc.write_text(toc.read_text().replace("- file: book/goes\n", ""))
     assert book.build()[0] == 0 and not (book.pages / "book" / "goes.html").exists()
+    assert not list(book.pages.glob("_sources/**/goes*"))
     assert not list(tmp_path.glob("_build/html/_images/*.png")) and "Stays" in book.page("book/stays")
 
 

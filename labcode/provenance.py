@@ -1,5 +1,6 @@
 """With what something is computed: date, processor, versions."""
 
+import functools
 import platform
 from datetime import UTC, datetime
 from importlib import metadata
@@ -14,6 +15,7 @@ def here():
     return {"date": datetime.now(UTC).isoformat(), "processor": processor(), "versions": versions()}
 
 
+@functools.cache  # a process computes with one version of each
 def versions():
     """What decides a computation's digits, a dict name: version; ``none`` where it is not installed."""
     found = {"Python": platform.python_version()}

@@ -19,7 +19,7 @@ from chapter import Chapter
 from sphinx.environment.collectors.toctree import TocTreeCollector
 from tiny_book import COUNT_RUNS, EXTENSION, PIXEL, Book
 
-from labcode import data
+from labcode import data, provenance
 
 FIGURE = {"labcode": {"name": "fig-dot", "caption": "A *dot*.", "alt": "one black pixel"}}
 ONE = [
@@ -129,7 +129,7 @@ def test_edited_module_executes_all_chapters(book):
     assert "second!" in book.page("book/one") and "second" in book.page("book/two")
 
 
-def test_each_component_of_the_key_and_no_other_file_executes(tmp_path, monkeypatch):
+def test_each_component_of_the_key_and_no_other_file_executes(tmp_path, monkeypatch, request):
     """What is found to have changed after each change; the chapter ``two`` has no data set in its parameters."""
     one = ["# One", 'name = "one"\ndataset = "mnist-5k"', f"{COUNT_RUNS}\nseed = 1"]
     sources = ["book/parts", "book/records.json"]
@@ -167,6 +167,8 @@ def test_each_component_of_the_key_and_no_other_file_executes(tmp_path, monkeypa
     (tmp_path / "site" / "tensorflow-99.dist-info").mkdir(parents=True)
     (tmp_path / "site" / "tensorflow-99.dist-info" / "METADATA").write_text("Name: tensorflow\nVersion: 99\n")
     monkeypatch.syspath_prepend(tmp_path / "site")
+    provenance.versions.cache_clear()  # a build has a process of its own
+    request.addfinalizer(provenance.versions.cache_clear)
     assert changed() == {"one": {"library versions"}, "two": {"library versions"}}
 
     code, log = book.build()

@@ -60,27 +60,30 @@ class Chapter:
         """The kernel that the notebook asks for."""
         return self.notebook.metadata.get("kernelspec", {}).get("name", "python3")
 
-    def key(self, dataset):
-        """All that the outputs depend on, a dict component: value. Prose, tags and ids are no part of it."""
+    def key(self, dataset, sources=None):
+        """All that the outputs depend on, a dict component: value. Prose, tags and ids are no part of it.
+
+        ``sources`` are digests of those, where they have just been taken for all chapters.
+        """
         cells = [cell.source if cell is not self.parameters_cell else None for cell in code_cells(self.notebook)]
         return {
             "code cells": digest(json.dumps([self.kernel_name, cells]).encode()),
             "parameters cell": digest(self.parameters_cell.source.encode()),
             "data set": f"{dataset} {data.DIGESTS[dataset]}" if "dataset" in self.parameters else "none",
-            **{name: hash_source(folder, name) for name, folder in self.sources.items()},
+            **(sources or hash_sources(self.sources)),
             "library versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
         }
 
-    def why_execute(self, dataset):
+    def why_execute(self, dataset, sources=None):
         """Why the kept execution is not the one wanted, in words; empty where it is."""
         if self.kept is None:
             return "executed for the first time"
-        changed = self.changed_since(self.record["key"], dataset)
+        changed = self.changed_since(self.record["key"], dataset, sources)
         return f"executed again, {', '.join(changed)} changed" if changed else ""
 
-    def changed_since(self, old, dataset):
+    def changed_since(self, old, dataset, sources=None):
         """The components in which the present key and an old one differ."""
-        new = self.key(dataset)
+        new = self.key(dataset, sources)
         return [name for name in {**new, **old} if new.get(name) != old.get(name)]
 
     def keep(self, notebook, published, key, dataset, seconds):
@@ -235,6 +238,11 @@ def literals(source):
     nodes = [node for node in ast.parse(source).body if isinstance(node, ast.Assign | ast.AnnAssign) and node.value]
     pairs = [(target, node.value) for node in nodes for target in getattr(node, "targets", None) or [node.target]]
     return {target.id: ast.literal_eval(value) for target, value in pairs if isinstance(target, ast.Name)}
+
+
+def hash_sources(sources):
+    """Digests of sources, a dict name: the folder it is relative to, by name."""
+    return {name: hash_source(folder, name) for name, folder in sources.items()}
 
 
 def hash_source(folder, source):

@@ -26,7 +26,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import nbformat
-from chapter import Chapter, digest, write, write_bytes
+from chapter import Chapter, digest, hash_sources, write, write_bytes
 from execution import Execution, execute_all
 from filelock import FileLock, Timeout
 from sphinx.environment.collectors.toctree import TocTreeCollector
@@ -144,9 +144,10 @@ class Build:
 
     def find_outdated(self, app, env, added, changed, removed):
         """Find the chapters to execute; return them and the pages that were made from another content or data set."""
-        self.chapters = self.find_chapters(app, env)
+        sources = {source: Path(app.srcdir) for source in app.config.papermill_sources}
+        self.chapters, hashed = self.find_chapters(app, env, sources), hash_sources(sources)
         self.dataset = self.choose_dataset(os.environ.get("LABCODE_DATASET") or app.config.papermill_dataset)
-        reasons = {docname: chapter.why_execute(self.dataset) for docname, chapter in self.chapters.items()}
+        reasons = {docname: chapter.why_execute(self.dataset, hashed) for docname, chapter in self.chapters.items()}
         self.stale = {docname: reason for docname, reason in reasons.items() if reason}
         before = self.last_contents()
         self.gone, self.anew = removed, before is None
@@ -190,9 +191,8 @@ class Build:
             if path.is_file() and path.name not in shown:
                 path.unlink()
 
-    def find_chapters(self, app, env):
+    def find_chapters(self, app, env, sources):
         """The book's chapters, a dict docname: Chapter; one error names all that cannot be used."""
-        sources = {source: Path(app.srcdir) for source in app.config.papermill_sources}
         paths = {docname: Path(env.doc2path(docname)) for docname in sorted(env.found_docs)}
         chapters, faults = {}, []
         for name in getattr(app.config, "external_site_map", ()):

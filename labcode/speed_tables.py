@@ -155,8 +155,12 @@ def beside_pytorch(found):
     if speed.PYTORCH_SEEN[0] not in ways:
         return "PyTorch was not installed."
     times, low, high = speed.ratio(ways, speed.PYTORCH_SEEN, "ours, float32")
-    verdicts = {low > 1: "longer in every round", high <= 1: "in no round longer"}
-    verdict = verdicts.get(True, "in some rounds longer, in some not")
+    if low > 1:
+        verdict = "longer in every round"
+    elif high > 1:
+        verdict = "in some rounds longer, in some not"
+    else:
+        verdict = "in no round longer"
     return f"On the same pixels PyTorch takes {times:.2f} times ({low:.2f} to {high:.2f}) as long, {verdict}."
 
 

@@ -57,6 +57,7 @@ def setup(app):
     app.connect("env-before-read-docs", ours(build.execute))
     app.connect("source-read", build.put_outputs)
     app.connect("doctree-read", build.check_glue)
+    app.connect("html-page-context", build.note_page)
     app.connect("html-page-context", build.put_banner)
     app.connect("build-finished", ours(build.write_beside_the_pages))
     app.connect("build-finished", ours(build.remember), priority=900)  # when all others have written, too
@@ -287,9 +288,12 @@ class Build:
             faults = "\n".join(f"- {message}" for message in self.glue_faults.messages)
             raise ExtensionError(f"{app.env.docname} pastes values that it does not glue, or not so:\n{faults}")
 
-    def put_banner(self, app, pagename, templatename, context, doctree):
-        """Note that a page is written; say on it where the book was not built on all of MNIST."""
+    def note_page(self, app, pagename, templatename, context, doctree):
+        """Note that a page is written."""
         self.written.add(pagename)
+
+    def put_banner(self, app, pagename, templatename, context, doctree):
+        """Say on every page where the book was not built on all of MNIST."""
         if self.dataset == "mnist-5k":
             context["theme_announcement"] = BANNER
 
@@ -327,7 +331,7 @@ class Build:
         """A digest of all that each page is made from; Sphinx goes by the files' times, which can lie."""
         shared = shared_files(env)
         paths = {
-            docname: [env.doc2path(docname), *(Path(env.srcdir, each) for each in sorted(env.dependencies[docname]))]
+            docname: [env.doc2path(docname), *sorted(Path(env.srcdir, name) for name in env.dependencies[docname])]
             for docname in sorted(env.found_docs)
         }
         for docname, chapter in self.chapters.items():

@@ -123,7 +123,7 @@ def zip_downloads(app, exception):
 
 
 def holds(zipped, name, content):
-    """Whether a zip is whole and has a file of this name with this content."""
+    """Whether a zip is there, is whole and has a file of this name with this content."""
     try:
         with zipfile.ZipFile(zipped) as archive:
             return archive.read(name) == content
@@ -134,7 +134,6 @@ def holds(zipped, name, content):
 def write_zip(path):
     """Write beside a file a zip of it, the same bytes each time, unless one is there."""
     content, zipped = path.read_bytes(), Path(f"{path}.zip")
-    if zipped.exists() and holds(zipped, path.name, content):
-        return
-    with zipfile.ZipFile(zipped, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(path.name), content, zipfile.ZIP_DEFLATED)
+    if not holds(zipped, path.name, content):
+        with zipfile.ZipFile(zipped, "w") as archive:
+            archive.writestr(zipfile.ZipInfo(path.name), content, zipfile.ZIP_DEFLATED)

@@ -7,18 +7,37 @@ building the report in the plain way on all of MNIST; ``LABCODE_DATASET=mnist-5k
 
 import argparse
 import os
-import sys
 from importlib import metadata
 
 import joblib
 
-from benchmarks import accuracy, builds, growth, parts, steps, studies, timing
+from benchmarks import (
+    accuracy,
+    books,
+    builds,
+    convolutions,
+    growth,
+    parts,
+    processes,
+    steps,
+    studies,
+    timing,
+    trainings,
+)
 from labcode import comparisons, data, provenance, speed, speed_tables
 
-STEPS = {"cnn": steps.cnn, "parts": parts.parts, "pieces": parts.pieces, "fc": steps.fc, "tape": steps.tape}
+STEPS = {
+    "cnn": steps.cnn,
+    "parts": parts.parts,
+    "convolutions": convolutions.convolutions,
+    "pieces": parts.pieces,
+    "fc": steps.fc,
+    "tape": steps.tape,
+}
+FLOP = {"cnn": steps.flop_of_cnn, "convolutions": convolutions.flop}
 FULL = {
     "rounds": 9,
-    "steps": {"cnn": 40, "parts": 40, "pieces": 40, "fc": 900, "tape": 200},
+    "steps": {"cnn": 40, "parts": 40, "convolutions": 40, "pieces": 40, "fc": 900, "tape": 200},
     "seeds": {"the report's CNN to 98.55 %": 5, "99.0 %": 10, "99.5 %": 5},
     "shorter": 3,
     "builds": (os.environ.get("LABCODE_DATASET") or "mnist", 2),
@@ -29,7 +48,7 @@ FULL = {
 }
 QUICK = {
     "rounds": 3,
-    "steps": {"cnn": 8, "fc": 100, "tape": 20},
+    "steps": {"cnn": 8, "convolutions": 8, "fc": 100, "tape": 20},
     "seeds": {"99.0 %": 2},
 }
 
@@ -38,26 +57,25 @@ def measure(plan):
     """All measurements of a plan: a dict for JSON."""
     rounds = plan["rounds"]
     data.fetch("mnist")  # where it cannot be had, the end comes now and not after half of the time
-    made = provenance.here() | {"threads": joblib.cpu_count(), "PyTorch": _torch_version()}
+    made = provenance.here() | {"threads": joblib.cpu_count(), "PyTorch": _torch_version(), "commit": _commit()}
     found = {"made": made, "quick": plan is QUICK, "steps": {}}
     for name, count in plan["steps"].items():
         found["steps"][name] = {"steps": count, "ways": timing.in_turn(STEPS[name](count), rounds, name)}
-    found["steps"]["cnn"]["flop"] = steps.flop_of_cnn(plan["steps"]["cnn"])
+    for name, flop in FLOP.items():
+        found["steps"][name]["flop"] = flop(plan["steps"][name])
     found["sprints"] = accuracy.sprints(plan["seeds"])
     found["imports"] = builds.imports(rounds)
     if plan is FULL:
         found |= {
             "shorter": accuracy.shorter(plan["shorter"]),
-            "lab": accuracy.lab(),
             "builds": builds.report(*plan["builds"]),
-            "chapters": builds.chapters(plan["chapters"], rounds=3),
+            "chapters": books.rebuilds(plan["chapters"], rounds=5),
             "images": growth.images(plan["images"], rounds=3),
             "batches": growth.batches(plan["batches"], rounds=3),
             "cores": growth.cores(range(1, joblib.cpu_count() + 1), rounds=3),
             "study": studies.seeds(plan["study"], joblib.cpu_count(), rounds=3),
         }
-        if sys.platform == "linux":
-            found["memory"] = growth.memory()
+        found |= trainings.whole(rounds=3)
     return found
 
 
@@ -68,6 +86,14 @@ def _torch_version():
         return None
 
 
+def _commit():
+    """Of this program, marked where it was edited since; None where it is not a clone with Git at hand."""
+    try:
+        return processes.run(["git", "describe", "--always", "--abbrev=40", "--dirty"]).strip()
+    except (OSError, RuntimeError):
+        return None
+
+
 def main():
     """The command line: see ``python -m benchmarks --help``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure how fast everything is.")
@@ -75,8 +101,9 @@ def main():
     quick = parser.parse_args().quick
     found = measure(QUICK if quick else FULL)
     if not quick:
-        speed.record(found)
-    print(comparisons.table(found), speed_tables.first_calls(found), sep="\n\n")
+        speed.record(found, speed.BENCH)
+    tables = comparisons.table, speed_tables.first_calls, speed_tables.operations
+    print(*(each(found) for each in tables), sep="\n\n")
 
 
 if __name__ == "__main__":

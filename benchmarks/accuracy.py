@@ -1,12 +1,12 @@
-"""Seconds to an accuracy: ours over many seeds, and the lab's way epoch by epoch."""
+"""Seconds to an accuracy, by the fast way, over many seeds."""
 
 import dataclasses
 import statistics
 
 from tqdm import tqdm
 
-from benchmarks import processes, steps, timing
-from labcode import data, fast, sprint, training
+from benchmarks import steps, timing
+from labcode import data, fast, sprint
 
 KEPT = ("accuracy", "seconds", "preparing")  # of each result
 PRODUCT_CALLS = 3  # after each training
@@ -14,33 +14,58 @@ SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of a sprint's steps, for the shorter o
 
 
 def planned(seeds):
-    """Which sprints to run: (target, precision, how many seeds) each, the processor's fastest precision first."""
-    return [(target, each, count) for each in reversed(fast.precisions()) for target, count in seeds.items()]
-
-
-def sprints(seeds):
-    """Run the sprints with many seeds: rows for JSON.
+    """Which sprints to run: (target, ``Sprint``, how many seeds) each, the processor's fastest precision first.
 
     Args:
-        seeds: a dict from the target to how many, from 0.
+        seeds: a dict from the target to how many.
     """
-    sets, rows = sprint.as_bytes(data.load("mnist")), []
-    for target, precision, count in planned(seeds):
-        chosen = dataclasses.replace(sprint.SPRINTS[target], precision=precision)
-        rows.append(of_seeds(target, chosen, *sets, range(count)))
+    return [
+        (target, dataclasses.replace(sprint.SPRINTS[target], precision=precision), count)
+        for precision in reversed(fast.precisions())
+        for target, count in seeds.items()
+    ]
+
+
+def in_turn(plans, training_set, test_set, first_seed=0):
+    """Run sprints in turn, each with one seed before any has the next: a row for JSON of each.
+
+    After each training follow matrix products, of whose seconds the median is kept.
+
+    Args:
+        plans: (target, ``Sprint``, how many seeds) of each.
+        training_set, test_set: as ``sprint.run`` takes them.
+        first_seed: a whole number from 0.
+    """
+    products = {plan.precision: steps.matrix_product(plan.precision) for _, plan, _ in plans}
+    for product in products.values():
+        product()
+    rows = [_row(target, plan, len(test_set[0])) for target, plan, _ in plans]
+    runs = [
+        (first_seed + number, row, plan)
+        for number in range(max(count for *_, count in plans))
+        for row, (_, plan, count) in zip(rows, plans, strict=True)
+        if number < count
+    ]
+    for seed, row, plan in tqdm(runs, desc="seconds to an accuracy"):
+        result, product = sprint.run(plan, training_set, test_set, seed), products[plan.precision]
+        row["product_seconds"].append(statistics.median(timing.timed(product) for _ in range(PRODUCT_CALLS)))
+        for name in KEPT:
+            row[name].append(getattr(result, name))
     return rows
 
 
-def of_seeds(target, chosen, training_set, test_set, seeds):
-    """Run a sprint with each of the seeds, and matrix products after it, of whose seconds the median is kept: a row."""
-    product, results, product_seconds = steps.matrix_product(chosen.precision), [], []
-    product()
-    for seed in tqdm(seeds, desc=f"{target}, {chosen.precision}"):
-        results.append(sprint.run(chosen, training_set, test_set, seed))
-        product_seconds.append(statistics.median(timing.timed(product) for _ in range(PRODUCT_CALLS)))
-    row = {"target": target, "precision": chosen.precision, "flop": chosen.flop(len(test_set[0]))}
-    row |= {"product_flop": steps.PRODUCT_FLOP, "product_seconds": product_seconds}
-    return row | _kept(results)
+def _row(target, plan, tested):
+    told = {"target": target, "precision": plan.precision, "plan": dataclasses.asdict(plan), "flop": plan.flop(tested)}
+    return told | {"product_flop": steps.PRODUCT_FLOP} | {name: [] for name in (*KEPT, "product_seconds")}
+
+
+def sprints(seeds):
+    """Run the sprints with many seeds, from 0: rows for JSON.
+
+    Args:
+        seeds: a dict from the target to how many.
+    """
+    return in_turn(planned(seeds), *sprint.as_bytes(data.load("mnist")))
 
 
 def shorter(count):
@@ -48,27 +73,10 @@ def shorter(count):
 
     Each is a training of its own, whose learning rate falls to 0 within its steps, and reads the test set once.
     """
-    sets, rows, precision = sprint.as_bytes(data.load("mnist")), [], fast.precisions()[-1]
-    plans = [(target, whole, share) for target, whole in sprint.SPRINTS.items() for share in SHARES]
-    for target, whole, share in tqdm(plans, desc="shorter trainings"):
-        chosen = dataclasses.replace(whole, precision=precision, steps=round(share * whole.steps))
-        results = [sprint.run(chosen, *sets, seed) for seed in range(count)]
-        rows.append({"target": target, "precision": precision, "steps": chosen.steps} | _kept(results))
-    return rows
-
-
-def _kept(results):
-    return {name: [getattr(result, name) for result in results] for name in KEPT}
-
-
-def lab():
-    """The report's trainings by Keras ``fit``, as the book has them: each epoch's seconds and test accuracy."""
-    with processes.new_folder() as folder:
-        return processes.call(histories, env=processes.with_store(folder))
-
-
-def histories():
-    """Train both networks of the report: by recipe, lists of each epoch's seconds and test accuracy."""
-    dataset = data.load("mnist")
-    found = {name: training.train(training.RECIPES[name], dataset).history for name in ("fc", "cnn")}
-    return {name: {key: history[key] for key in ("seconds", "val_accuracy")} for name, history in found.items()}
+    plans, fastest = [], fast.precisions()[-1]
+    for target, whole in sprint.SPRINTS.items():
+        for share in SHARES:
+            plans.append(
+                (target, dataclasses.replace(whole, precision=fastest, steps=round(share * whole.steps)), count)
+            )
+    return in_turn(plans, *sprint.as_bytes(data.load("mnist")))

@@ -1,16 +1,9 @@
-"""How cost grows: with training images, batch size and cores; and how much memory a training takes.
+"""How cost grows: with training images, batch size and cores; the last are those of a process of its own."""
 
-Cores and memory are those of a process of its own.
-"""
-
-import re
 from functools import partial
-from pathlib import Path
-
-from tqdm import tqdm
 
 from benchmarks import processes, steps, timing
-from labcode import data, fast, models, network, sprint, training
+from labcode import fast, network
 
 IMAGES = 3840  # a whole number of batches of each size
 
@@ -38,42 +31,6 @@ def cores(counts, rounds):
         env = {"TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": threads}
         ways[threads] = partial(processes.call, one_epoch, env=env)
     return {"images": IMAGES, "ways": timing.in_turn(ways, rounds, "cores")}
-
-
-def memory():
-    """The peak of resident memory, in bytes, of trainings on all of MNIST, each in a process of its own; Linux only."""
-    scripts = {"the lab's plain script": lab_script, "the book's training": book_training, "ours": fast_training}
-    with processes.new_folder() as folder:
-        env = processes.with_store(folder)
-        return {name: processes.call(script, env=env) for name, script in tqdm(scripts.items(), desc="memory")}
-
-
-def lab_script():
-    """Train the report's CNN as its script does, plainly; the peak of memory in bytes."""
-    arrays = data.load("mnist")
-    images, labels = arrays.train_images, arrays.train_labels
-    tests = arrays.test_images, arrays.test_labels
-    model = models.build_cnn()
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    model.fit(images, labels, batch_size=steps.BATCH, epochs=5, validation_data=tests, verbose=0)
-    return _peak()
-
-
-def book_training():
-    """Train it as the book does; the peak of memory in bytes."""
-    training.train(training.RECIPES["cnn"], data.load("mnist"))
-    return _peak()
-
-
-def fast_training():
-    """Train it in the fast way; the peak of memory in bytes."""
-    sprint.run(sprint.SPRINTS["the report's CNN to 98.55 %"], *sprint.as_bytes(data.load("mnist")))
-    return _peak()
-
-
-def _peak():
-    """Not getrusage's maximum, which a process inherits from the one that started it."""
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
 
 
 def one_epoch():

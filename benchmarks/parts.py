@@ -28,14 +28,14 @@ def parts(steps):
         return tf.reduce_sum(tf.cast(tf.gather(stored, order[step]), tf.float32))
 
     return {
-        "taking the batch": _repeated(batch, steps),
-        "and the answers": _repeated(loss, steps),
-        "and the gradients": _repeated(gradients, steps),
+        "taking the batch": repeated(batch, steps),
+        "and the answers": repeated(loss, steps),
+        "and the gradients": repeated(gradients, steps),
         "and the update": ours(REPORT_CNN, fast.adam, images, labels, BATCH),
     }
 
 
-def _repeated(part, steps):
+def repeated(part, steps):
     """A function that calls a part for each step, in one TensorFlow function."""
 
     @tf.function
@@ -64,12 +64,12 @@ def pieces(steps):
         return 0.0
 
     return {
-        "ReLU of all values": _repeated(_around(lambda maps, _: tf.nn.relu(maps), 1), steps),
-        "ReLU after pooling": _repeated(_around(lambda maps, _: tf.nn.relu(maps), POOL**2), steps),
-        "bias of all values": _repeated(_around(tf.nn.bias_add, 1), steps),
-        "bias after pooling": _repeated(_around(tf.nn.bias_add, POOL**2), steps),
-        "Adam by Keras": _repeated(by_keras, steps),
-        "Adam, an operation for each array": _repeated(by_ours, steps),
+        "ReLU of all values": repeated(_around(lambda maps, _: tf.nn.relu(maps), 1), steps),
+        "ReLU after pooling": repeated(_around(lambda maps, _: tf.nn.relu(maps), POOL**2), steps),
+        "bias of all values": repeated(_around(tf.nn.bias_add, 1), steps),
+        "bias after pooling": repeated(_around(tf.nn.bias_add, POOL**2), steps),
+        "Adam by Keras": repeated(by_keras, steps),
+        "Adam, an operation for each array": repeated(by_ours, steps),
     }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from labcode import atomic
 
-BENCH = Path(__file__).parent.parent / "results" / "bench.json"
+BENCH, CHOICE = (Path(__file__).parent.parent / "results" / name for name in ("bench.json", "choice.json"))
 RATES = ("ours", "matrix product")  # the ways that are compared by operations in a second
 SPRINT_NAMES = {  # by target, and markers
     "the report's CNN to 98.55 %": ("the report's CNN", "v"),
@@ -23,26 +23,26 @@ PYTORCH = ("PyTorch", "PyTorch, channels last")
 PYTORCH_SEEN = ("PyTorch on the pixels seen", "PyTorch on the pixels seen, channels last")
 
 
-def record(found):
-    """Keep the measurements of ``python -m benchmarks``, a dict for JSON, with a digest of them."""
+def record(found, path):
+    """Keep measurements, a dict for JSON, in a file of ``results/``, ``BENCH`` or ``CHOICE``, with a digest of them."""
     found = json.loads(json.dumps(found, allow_nan=False))
     text = json.dumps(found | {"sha256": _digest(found)}, indent=1, ensure_ascii=False)
-    atomic.write(BENCH, f"{text}\n".encode())
+    atomic.write(path, f"{text}\n".encode())
 
 
-def recorded():
-    """The measurements that ``record`` has kept.
+def recorded(path):
+    """The measurements that ``record`` has kept in a file.
 
     Raises:
         ValueError: the file is not there, or was cut or edited.
     """
     try:
-        found = json.loads(BENCH.read_text("utf-8"))
+        found = json.loads(path.read_text("utf-8"))
         if found.pop("sha256") != _digest(found):
             raise ValueError("another content than was measured")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         advice = "restore the file from version control"
-        raise ValueError(f"{BENCH}: expected recorded measurements, found {error!r}; {advice}") from error
+        raise ValueError(f"{path}: expected recorded measurements, found {error!r}; {advice}") from error
     return found
 
 
@@ -83,6 +83,12 @@ def lengths(found, precision):
         if row["precision"] == precision:
             of_target.setdefault(row["target"], []).append((row["seconds"], row["accuracy"]))
     return of_target
+
+
+def curve(found, recipe):
+    """The book's training by epoch, as (seconds, test accuracy), (epochs,) each: medians over its repetitions."""
+    of_rounds = found["lab"][recipe]
+    return [np.median(of_rounds[name], axis=0) for name in ("seconds", "val_accuracy")]
 
 
 def per_step(row, way):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from labcode import comparisons, evaluation, speed
+from labcode import choice, comparisons, evaluation, speed
 
 MNIST_IMAGES = 60_000  # to train on
 SLOW = 1.3  # times the median time, and a round counts as slow
@@ -101,6 +101,42 @@ def _planned(plan):
     }
 
 
+def candidates(found):
+    """What the candidates for the trainings gave on the images held back, as a Markdown table.
+
+    Args:
+        found: as ``python -m benchmarks.choose`` keeps it.
+    """
+    rows = [
+        "| training | candidate | accuracy | s in float32 | times the least | in time |",
+        "|---|---|---|---:|---:|---|",
+    ]
+    for target in comparisons.LIMITS:
+        of_plan, taken = choice.candidates(found, target), choice.taken(found, target)
+        for plan, of_precision in of_plan.items():
+            other = [f"{name} {value}" for name, value in _planned(plan).items() if value != _planned(taken)[name]]
+            each = [f"{100 * np.mean(row['accuracy']):.2f} % ({name})" for name, row in of_precision.items()]
+            in_float32 = of_precision["float32"]
+            numbers = np.median(in_float32["seconds"]), np.median(comparisons.times_the_least(in_float32))
+            times, in_time = "{:.1f} | {:.2f}".format(*numbers), {True: "yes", False: "no"}
+            words = [target, "; ".join(other) or "**taken**", ", ".join(each), times]
+            rows.append(f"| {' | '.join([*words, in_time[choice.keeps_time(target, of_precision)]])} |")
+    return "\n".join(rows)
+
+
+def operations(found):
+    """What the convolutions of a step take one by one, with their poolings, as a Markdown table."""
+    row = found["steps"]["convolutions"]
+    lines = ["| operation | ms for 64 images | spread | share of matrix products' rate |", "|---|---:|---|---:|"]
+    for name in (name for name in row["ways"] if not name.startswith("matrix product")):
+        times = 1000 * np.array(row["ways"][name]["seconds"]) / row["steps"]
+        counted = name in row["flop"]
+        share = speed.rate(row, name) / speed.rate(row, "matrix product, float32") if counted else None
+        told = f"{100 * np.median(share):.0f} %" if counted else "–"
+        lines.append(f"| {name} | {np.median(times):.2f} | {times.min():.2f} to {times.max():.2f} | {told} |")
+    return "\n".join(lines)
+
+
 def costs(found):
     """What more chapters, threads and seeds cost, as a Markdown table."""
     rows = ["| cost | measured |", "|---|---|"]
@@ -127,6 +163,13 @@ def best(found, precision):
     ]
 
 
+def by_fit(found):
+    """What the epochs of the report's CNN by Keras ``fit`` take together, and the accuracy after them, in words."""
+    totals, (_, reached) = np.sum(found["lab"]["cnn"]["seconds"], axis=1), speed.curve(found, "cnn")
+    spread = f" ({totals.min():.0f} to {totals.max():.0f})" if len(totals) > 1 else ""
+    return f"{np.median(totals):.0f} s{spread} to {100 * reached[-1]:.2f} %"
+
+
 def beside_fit(found, target, taken, precision):
     """What Keras ``fit`` takes to the accuracy of a sprint with the report's CNN, as multiples of that: a sentence.
 
@@ -135,15 +178,15 @@ def beside_fit(found, target, taken, precision):
         taken: how many images it trains on.
         precision: of the sprint.
     """
-    history, accuracy = found["lab"]["cnn"], comparisons.LIMITS[target].accuracy
-    costs = np.ones(len(history["seconds"])), history["seconds"]
-    epochs, seconds = (evaluation.first_to_reach(history["val_accuracy"], each, accuracy / 100) for each in costs)
+    (taken_by_fit, reached), accuracy = speed.curve(found, "cnn"), comparisons.LIMITS[target].accuracy
+    costs = np.ones(len(reached)), taken_by_fit
+    epochs, seconds = (evaluation.first_to_reach(reached, each, accuracy / 100) for each in costs)
     if epochs == np.inf:
-        return f"Keras fit, in its one training of {len(history['seconds'])} epochs, does not reach {accuracy} %."
+        return f"Keras fit, in its {len(reached)} epochs, does not reach {accuracy} %."
     more = epochs * MNIST_IMAGES / taken
     slower = seconds / np.median(speed.lengths(found, precision)[target][-1][0]) / more
     return (
-        f"Keras fit, in its one training, first passes {accuracy} % after {epochs:.0f} epoch{'s' * (epochs > 1)}. "
+        f"Keras fit first passes {accuracy} % after {epochs:.0f} epoch{'s' * (epochs > 1)}. "
         f"It takes {more:.1f} times as many images as the fast way, and for each of them {slower:.1f} times as long "
         f"(its tests left out; float32 against {precision})."
     )
@@ -165,10 +208,11 @@ def beside_pytorch(found):
 
 
 def slow_rounds(found):
-    """In how many rounds of the CNN's comparison the machine was slow, as matrix products show: in words."""
+    """In how many rounds of the CNN's comparison the machine was slow, as matrix products show: a sentence."""
     taken = np.array(found["steps"]["cnn"]["ways"]["matrix product, float32"]["seconds"])
     slow = np.count_nonzero(taken > SLOW * np.median(taken))
-    return f"In {slow} of {len(taken)} rounds of the CNN matrix products took over {SLOW} times their median"
+    told = f"of {len(taken)} rounds of the CNN matrix products took over {SLOW} times their median"
+    return f"In {slow} {told}: the machine was slow there, which widens the ranges." if slow else f"In none {told}."
 
 
 def in_bfloat16(found):

@@ -65,13 +65,12 @@ def test_the_pieces_of_the_predictions_are_measured():
 def test_the_seeds_of_a_sprint_are_run_and_told(monkeypatch):
     monkeypatch.setattr(steps, "PRODUCT_SIDE", 64)
     short, sets = dataclasses.replace(sprint.SPRINTS["99.0 %"], steps=8), sprint.as_bytes(data.load("mnist-5k"))
-    row = accuracy.of_seeds("99.0 %", short, *sets, range(100, 102))
+    (row,) = accuracy.in_turn([("99.0 %", short, 2)], *sets, 100)
     assert row["accuracy"][1] == sprint.run(short, *sets, 101).accuracy != row["accuracy"][0]
     assert f"{100 * np.mean(row['accuracy']):.2f} % on average of 2 seeds" in comparisons.sprint_row(row).measured
 
 
-def test_every_sprint_is_measured_and_was_chosen():
+def test_every_sprint_is_measured_and_has_candidates():
     of_target = (benchmark.FULL["seeds"], comparisons.LIMITS, choose.CANDIDATES)
     assert all(each.keys() == sprint.SPRINTS.keys() for each in of_target)
     assert {target for target, *_ in accuracy.planned(benchmark.FULL["seeds"])} == sprint.SPRINTS.keys()
-    assert {target: candidates[0] for target, (_, candidates) in choose.CANDIDATES.items()} == sprint.SPRINTS

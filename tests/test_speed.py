@@ -1,10 +1,12 @@
 """What is said of recorded times follows from them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from labcode import comparisons, plots, speed, speed_tables
+from labcode import choice, comparisons, plots, speed, speed_tables
 from labcode.network import Network
 from labcode.sprint import SPRINTS, Sprint
 
@@ -33,7 +35,17 @@ def measurements(**changes):
     pieces = {"ReLU of all values": [0.5, 0.5], "ReLU after pooling": [0.1, 0.1]}
     pieces |= {"bias of all values": [0.6, 0.6], "bias after pooling": [0.3, 0.3]}
     pieces |= {"Adam by Keras": [0.9, 0.9], "Adam, an operation for each array": [0.4, 0.4]}
+    operations = {
+        "matrix product, float32": [1.0, 1.0],
+        "conv 1, forward": [0.5, 1.0],
+        "pooling 1 and ReLU": [0.2, 0.2],
+    }
     steps = {
+        "convolutions": {
+            "steps": 10,
+            "ways": of_seconds(**operations),
+            "flop": {"matrix product, float32": 1e12, "conv 1, forward": 4e11},
+        },
         "pieces": {"steps": 20, "ways": of_seconds(**pieces)},
         "cnn": {"steps": 10, "ways": of_seconds(**cnn), "flop": flop},
         "fc": {"steps": 100, "ways": of_seconds(**{"Keras fit": [1.0, 1.0], "ours, float32": [0.25, 0.25]})},
@@ -64,7 +76,7 @@ def measurements(**changes):
         },
         "cores": {"images": 3840, "ways": of_seconds(**{"1": [4.0, 4.2], "2": [2.2, 2.2]})},
         "study": {"jobs": 2, "ways": of_seconds(**{"1": [5.0], "100": [105.0]})},
-        "memory": {"the lab's plain script": 2e9, "the book's training": 2.4e9, "ours": 3.2e9},
+        "memory": {"the lab's plain script": [2e9, 2e9], "the book's training": [2.4e9, 2.5e9], "ours": [3.0e9, 3.4e9]},
         **changes,
     }
 
@@ -117,7 +129,7 @@ def test_each_comparison_says_what_was_measured_and_whether_it_was_reached():
     assert rows["a further unchanged chapter", "a book of 7 chapters"] == ("15 ms (10 to 20)", True)
     assert rows["peak of memory, the book's training", "the lab's plain script"][1]
     memory = rows["peak of memory, the fast way, the report's CNN", "the lab's plain script"]
-    assert memory == ("1.60 times (3.20 GB for 2.00 GB)", False)
+    assert memory == ("1.60 times (1.50 to 1.70; 3.20 GB for 2.00 GB)", False)
 
 
 CNN, PRODUCTS = "CNN, batch 64, float32", "the rate of float32 matrix products"
@@ -276,6 +288,14 @@ def test_the_first_call_is_told_by_what_it_takes_more():
     assert rows[2] == "| CNN, batch 12 | 7.5 | 7.8 | 8.0 | – |"
 
 
+def test_each_operation_is_held_against_matrix_products():
+    lines = speed_tables.operations(measurements()).splitlines()[2:]
+    assert lines == [
+        "| conv 1, forward | 75.00 | 50.00 to 100.00 | 60 % |",
+        "| pooling 1 and ReLU | 20.00 | 20.00 to 20.00 | – |",
+    ]
+
+
 def test_costs_name_all_that_was_measured():
     costs = speed_tables.costs(measurements())
     assert "| rebuild of a book of which one chapter changed | 7 chapters: 3.0 s; 70 chapters: 5.0 s |" in costs
@@ -290,13 +310,16 @@ def test_costs_name_all_that_was_measured():
     [
         ([0.9, 0.98, 0.986, 0.99], "first passes 98.55 % after 3 epochs. It takes 6.0 times as many images"),
         ([0.986, 0.98, 0.986, 0.99], "first passes 98.55 % after 1 epoch. It takes 2.0 times as many images"),
-        ([0.9, 0.91, 0.92, 0.98549], "in its one training of 4 epochs, does not reach 98.55 %."),
+        ([0.9, 0.91, 0.92, 0.98549], "in its 4 epochs, does not reach 98.55 %."),
     ],
 )
 def test_fit_is_compared_at_the_accuracy_of_the_fast_way(accuracies, expected):
     (sprint,) = measurements()["sprints"]
     target = "the report's CNN to 98.55 %"
-    curve = {"val_accuracy": accuracies, "seconds": [4.0, 5.0, 6.0, 70.0]}
+    curve = {
+        "val_accuracy": 3 * [accuracies],
+        "seconds": [[4.0, 5.0, 7.0, 70.0], [4.0, 5.0, 6.0, 9.0], [4.0, 1.0, 2.0, 80.0]],
+    }
     found = measurements(
         lab={"cnn": curve}, shorter=[], sprints=[sprint | {"target": target, "seconds": [2.0, 2.5, 3]}]
     )
@@ -306,6 +329,13 @@ def test_fit_is_compared_at_the_accuracy_of_the_fast_way(accuracies, expected):
     assert "not" in said or any(
         f"{epochs} epoch" in said and f" {slower[epochs]:.1f} times" in said for epochs in slower
     )
+
+
+def test_fit_is_told_by_all_its_epochs():
+    curve = {"val_accuracy": 3 * [[0.9, 0.985]], "seconds": [[4.0, 6.0], [3.0, 4.0], [6.0, 6.0]]}
+    assert speed_tables.by_fit({"lab": {"cnn": curve}}) == "10 s (7 to 12) to 98.50 %"
+    once = {name: each[:1] for name, each in curve.items()}
+    assert speed_tables.by_fit({"lab": {"cnn": once}}) == "10 s to 98.50 %"
 
 
 def test_the_best_of_each_network_is_that_of_its_whole_trainings():
@@ -352,7 +382,10 @@ def test_slow_rounds_are_counted_by_their_matrix_products():
         1.0,
         1.0,
     ]
-    assert speed_tables.slow_rounds(found).startswith("In 2 of 9 rounds")
+    assert speed_tables.slow_rounds(found).startswith("In 2 of 9 rounds of the CNN matrix products took over 1.3 times")
+    assert "the machine was slow there" in speed_tables.slow_rounds(found)
+    assert speed_tables.slow_rounds(measurements()).startswith("In none of 2 rounds")
+    assert "slow" not in speed_tables.slow_rounds(measurements())
 
 
 def test_what_bfloat16_adds_is_told_of_every_target_that_has_both():
@@ -376,7 +409,7 @@ def test_plans_say_all_that_decides_a_training():
 
 
 def test_what_is_recorded_can_be_read_and_has_every_comparison():
-    found = speed.recorded()
+    found = speed.recorded(speed.BENCH)
     assert not found["quick"]
     assert found["made"].keys() >= {"date", "processor", "versions", "threads", "PyTorch"}
     sprints = {(each["target"], each["precision"]) for each in found["sprints"]}
@@ -388,13 +421,18 @@ def test_what_is_recorded_can_be_read_and_has_every_comparison():
     targets = [each["target"] for each in found["sprints"] if each["precision"] == found["sprints"][0]["precision"]]
     assert targets == list(comparisons.LIMITS) == list(speed.SPRINT_NAMES)
     for sprint in found["sprints"]:
-        assert sprint["flop"] == SPRINTS[sprint["target"]].flop(10_000), "recorded with other plans: run make bench"
+        plan = dataclasses.replace(SPRINTS[sprint["target"]], precision=sprint["precision"])
+        assert choice.plan(sprint) == plan and sprint["flop"] == plan.flop(10_000), "other plans now: run make bench"
         assert len(sprint["seconds"]) == len(sprint["accuracy"]) >= (10 if sprint["target"] == "99.0 %" else 5)
 
 
 @pytest.mark.parametrize("target", comparisons.LIMITS)
 def test_both_precisions_reach_the_same_accuracy(target):
-    of = {each["precision"]: each["accuracy"] for each in speed.recorded()["sprints"] if each["target"] == target}
+    of = {
+        each["precision"]: each["accuracy"]
+        for each in speed.recorded(speed.BENCH)["sprints"]
+        if each["target"] == target
+    }
     if len(of) == 1:
         pytest.skip(f"recorded in {next(iter(of))} alone")
     differences = stats.ttest_rel(of["bfloat16"], of["float32"]).confidence_interval()  # seed by seed, 95 %

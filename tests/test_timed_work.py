@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 import sys
@@ -16,7 +17,20 @@ import pytest
 import yaml
 
 from benchmarks import __main__ as benchmark
-from benchmarks import accuracy, builds, choose, growth, parts, processes, steps, studies, timing
+from benchmarks import (
+    accuracy,
+    books,
+    builds,
+    choose,
+    convolutions,
+    growth,
+    parts,
+    processes,
+    steps,
+    studies,
+    timing,
+    trainings,
+)
 from labcode import comparisons, data, fast, models, network, records, speed, sprint, study
 from labcode.network import FC, REPORT_CNN
 from labcode.quiet import keras, tf
@@ -269,35 +283,55 @@ def here(monkeypatch):
     monkeypatch.setattr(processes, "call", lambda function, *arguments, env: function(*arguments))
 
 
-def test_sprints_are_run_on_mnist_with_seeds_from_0_in_each_precision(loaded, monkeypatch):
-    ran, told = [], {"accuracy": [1.0]}
+@pytest.fixture
+def ran(monkeypatch):
+    """The sprints that are run; each gives the same, a bit slower than the one before, and products take a second."""
+    given = []
+
+    def run(*arguments):
+        given.append(arguments)
+        return sprint.Result(0.9, np.zeros(1), 3.0 + len(given), 0.5)
+
     monkeypatch.setattr(fast, "precisions", lambda: ("float32", "bfloat16"))
-    monkeypatch.setattr(accuracy, "of_seeds", lambda *arguments: ran.append(arguments) or told)
-    seeds = {"99.0 %": 3, "99.5 %": 2}
-    assert accuracy.sprints(seeds) == [told] * 4 and loaded == ["mnist"]
-    of_target = [(target, plan.precision, list(chosen)) for target, plan, _, _, chosen in ran]
-    both = [("99.0 %", [0, 1, 2]), ("99.5 %", [0, 1])]
-    assert of_target == [(target, each, chosen) for each in ("bfloat16", "float32") for target, chosen in both]
-    for target, plan, training_set, test_set, _ in ran:
-        assert plan == dataclasses.replace(sprint.SPRINTS[target], precision=plan.precision)
-        assert [len(part) for part in (*training_set, *test_set)] == [SMALL] * 4
+    monkeypatch.setattr(sprint, "run", run)
+    monkeypatch.setattr(steps, "matrix_product", lambda precision: lambda: 1.0)
+    monkeypatch.setattr(timing, "timed", lambda way: way())  # without its collection of garbage, hundreds of times
+    return given
 
 
-def test_shorter_trainings_take_a_share_of_the_steps_and_are_tested_on_the_test_images(loaded, monkeypatch):
-    ran = []
-    monkeypatch.setattr(fast, "precisions", lambda: ("float32", "bfloat16"))
-    monkeypatch.setattr(sprint, "run", lambda *given: ran.append(given) or sprint.Result(0.9, np.zeros(1), 3.0, 0.5))
+def test_sprints_are_run_on_mnist_with_seeds_from_0_in_each_precision(loaded, ran):
+    rows = accuracy.sprints({"99.0 %": 3, "99.5 %": 2})
+    assert loaded == ["mnist"]
+    small, turn = data.load("mnist"), [("99.0 %", 3), ("99.5 %", 2)]
+    expected = [
+        (dataclasses.replace(sprint.SPRINTS[target], precision=precision), seed)
+        for seed in range(3)
+        for precision in ("bfloat16", "float32")
+        for target, count in turn
+        if seed < count
+    ]
+    assert [(plan, seed) for plan, _, _, seed in ran] == expected, "seed by seed, all in turn"
+    for _, (images, labels), (test_images, test_labels), _ in ran:
+        assert len(images) == len(test_images) == SMALL
+        np.testing.assert_array_equal(labels, small.train_labels)
+        np.testing.assert_array_equal(test_labels, small.test_labels)
+    assert [(row["target"], row["precision"]) for row in rows] == [
+        (target, precision) for precision in ("bfloat16", "float32") for target, _ in turn
+    ]
+    assert [row["seconds"] for row in rows] == [[4, 8, 12], [5, 9], [6, 10, 13], [7, 11]]
+
+
+def test_shorter_trainings_take_a_share_of_the_steps_and_are_tested_on_the_test_images(loaded, ran):
     rows = accuracy.shorter(2)
     whole = sprint.SPRINTS.items()
     shares = [(target, round(share * plan.steps)) for target, plan in whole for share in (1 / 16, 1 / 8, 1 / 4, 1 / 2)]
-    assert [(row["target"], row["steps"]) for row in rows] == shares and loaded == ["mnist"]
-    assert [(plan.steps, seed) for plan, *_, seed in ran] == [(count, seed) for _, count in shares for seed in (0, 1)]
+    assert [(row["target"], row["plan"]["steps"]) for row in rows] == shares and loaded == ["mnist"]
+    assert [(plan.steps, seed) for plan, *_, seed in ran] == [(count, seed) for seed in (0, 1) for _, count in shares]
     small = data.load("mnist")
     for plan, (_, labels), (_, test_labels), _ in ran:
         assert plan.precision == "bfloat16"
         np.testing.assert_array_equal(labels, small.train_labels)
         np.testing.assert_array_equal(test_labels, small.test_labels)
-    assert all(row["accuracy"] == [0.9] * 2 and row["seconds"] == [3.0] * 2 for row in rows)
 
 
 def test_a_row_of_seeds_says_what_each_run_gave_and_what_products_took_meanwhile(monkeypatch):
@@ -306,32 +340,37 @@ def test_a_row_of_seeds_says_what_each_run_gave_and_what_products_took_meanwhile
     monkeypatch.setattr(sprint, "run", lambda *_: next(given))
     monkeypatch.setattr(steps, "matrix_product", lambda precision: asked.append(precision) or (lambda: next(times)))
     plan = dataclasses.replace(sprint.SPRINTS["99.0 %"], precision="bfloat16")
-    row = accuracy.of_seeds("99.0 %", plan, ([], []), (np.zeros(70), np.zeros(70)), range(2))
-    assert asked == ["bfloat16"] and row == {
-        "target": "99.0 %",
-        "precision": "bfloat16",
-        "flop": plan.flop(70),
-        "product_flop": steps.PRODUCT_FLOP,
-        "product_seconds": [2.0, 4.0],  # the median of three after each; the first of all is not counted
-        "accuracy": [0.9, 0.8],
-        "seconds": [3.0, 4.0],
-        "preparing": [0.5, 0.25],
-    }
+    rows = accuracy.in_turn([("99.0 %", plan, 2)], ([], []), (np.zeros(70), np.zeros(70)))
+    assert asked == ["bfloat16"] and rows == [
+        {
+            "target": "99.0 %",
+            "precision": "bfloat16",
+            "plan": dataclasses.asdict(plan),
+            "flop": plan.flop(70),
+            "product_flop": steps.PRODUCT_FLOP,
+            "product_seconds": [2.0, 4.0],  # the median of three after each; the first of all is not counted
+            "accuracy": [0.9, 0.8],
+            "seconds": [3.0, 4.0],
+            "preparing": [0.5, 0.25],
+        }
+    ]
 
 
-def test_candidates_are_compared_on_training_images_that_are_held_back(loaded, monkeypatch, capsys):
-    ran, row = [], {"target": "99.0 %", "precision": "float32", "flop": 1, "product_flop": 1, "product_seconds": [1, 1]}
-    row |= {"accuracy": [0.99, 0.98], "seconds": [1, 1], "preparing": [1, 1]}
-    monkeypatch.setattr(accuracy, "of_seeds", lambda *arguments: ran.append(arguments) or row)
+def test_candidates_are_compared_on_training_images_that_are_held_back(loaded, ran, monkeypatch):
+    kept = []
+    monkeypatch.setattr(speed, "record", lambda *given: kept.append(given))
     monkeypatch.setattr(choose, "HELD_BACK", 100)
     choose.main()
     (images, labels), _ = sprint.as_bytes(data.load("mnist"))
-    for _, _, training_set, held_back, seeds in ran:
+    for _, training_set, held_back, seed in ran:
         for whole, trained, tested in zip((images, labels), training_set, held_back, strict=True):
             np.testing.assert_array_equal(np.concatenate([trained, tested]), whole)
             assert len(tested) == 100
-        assert min(seeds) >= max(benchmark.FULL["seeds"].values())
-    assert loaded == ["mnist", "mnist"] and len(capsys.readouterr().out.splitlines()) == len(ran)
+        assert seed >= max(benchmark.FULL["seeds"].values())
+    ((found, path),) = kept
+    assert loaded == ["mnist", "mnist"] and path == speed.CHOICE and found["held back"] == 100
+    assert sum(len(row["seconds"]) for row in found["rows"]) == len(ran)
+    assert found.keys() == speed.recorded(speed.CHOICE).keys()
 
 
 def test_builds_are_timed_in_turn_and_from_nothing(monkeypatch):
@@ -346,14 +385,14 @@ def test_builds_are_timed_in_turn_and_from_nothing(monkeypatch):
             path.mkdir(exist_ok=True)
         clock[0] += 50 if plainly else 5 if anew else 0.5
 
-    monkeypatch.setattr(builds, "_build", build)
+    monkeypatch.setattr(builds, "build", build)
     monkeypatch.setattr(data, "fetch", lambda name: None)
     monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     report = builds.report("mnist", 2)
-    assert order[:4] == [("mnist", True), ("plain", True)] * 2 and set(order[4:]) == {("mnist", False)}
+    assert order == [("mnist", True), ("mnist", False), ("plain", True), ("mnist", False)] * 2
     assert report["dataset"] == "mnist"
     seconds = {name: way["seconds"] for name, way in report["ways"].items()}
-    assert seconds == {"ours": [5.0] * 2, "the plain way": [50.0] * 2, "nothing changed": [0.5] * 5}
+    assert seconds == {"ours": [5.0] * 2, "the plain way": [50.0] * 2, "nothing changed": [0.5] * 4}
 
 
 def test_the_plain_way_has_the_same_chapters_and_none_of_our_extensions(tmp_path):
@@ -409,31 +448,40 @@ def test_threads_are_those_of_a_process(monkeypatch):
     assert {threads: way["seconds"] for threads, way in ways.items()} == {"1": [1.0], "2": [2.0]}
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
-def test_memory_is_measured_of_trainings_on_mnist(loaded, losses, monkeypatch):
-    peaks, trained, target = {}, {}, "the report's CNN to 98.55 %"
+def test_whole_trainings_are_those_of_the_lab_the_book_and_the_fast_way(loaded, losses, monkeypatch):
+    done, target = [], "the report's CNN to 98.55 %"
     monkeypatch.setitem(sprint.SPRINTS, target, dataclasses.replace(sprint.SPRINTS[target], steps=7))
 
-    def call(function, env):
+    def call(function, *arguments, env):
+        monkeypatch.setenv("LABCODE_CACHE", env["LABCODE_CACHE"])  # in which nothing is trained already
         losses.clear()
-        peaks[function] = function()
-        trained[function] = sum(size for size, _ in losses)
-        return peaks[function]
+        told = function(*arguments)
+        done.append((function.__name__, *arguments, sum(size for size, _ in losses), told))
+        return told
 
     monkeypatch.setattr(processes, "call", call)
-    told = growth.memory()
-    assert loaded == ["mnist"] * 3 and list(told.values()) == list(peaks.values())
-    assert trained[growth.lab_script] == 5 * 2 * SMALL, "five epochs, each with its test"
-    assert trained[growth.book_training] >= 5 * SMALL and trained[growth.fast_training] == 7 * 128
-    assert all(2**27 < peak < 2**36 for peak in peaks.values())
+    found = trainings.whole(2)
+    turn = [("by_book", "fc"), ("by_book", "cnn"), ("by_script",), ("by_fast_way",)]
+    assert [tuple(names) for *names, _, _ in done] == 2 * turn and loaded == ["mnist"] * 8
+    for *names, trained, _ in done:
+        exact = {"by_script": 5 * 2 * SMALL, "by_fast_way": 7 * 128}.get(names[0])
+        assert trained == exact if exact else trained >= 5 * SMALL, (names, trained)
+    for recipe, told in (("fc", done[0::4]), ("cnn", done[1::4])):
+        for name in ("seconds", "val_accuracy"):
+            assert found["lab"][recipe][name] == [each[-1][name] for each in told]
+            assert all(len(epochs) == 5 and min(epochs) > 0 for epochs in found["lab"][recipe][name])
+    if sys.platform == "linux":
+        peaks = [[each[-1] for each in done[2::4]], [each[-1]["peak"] for each in done[1::4]]]
+        assert list(found["memory"].values()) == [*peaks, [each[-1] for each in done[3::4]]]
+        assert all(2**27 < peak < 2**36 for peaks in found["memory"].values() for peak in peaks)
 
 
 def peak_beside_memory():
-    """The peak of this process as ``growth`` tells it, and what it has, in bytes, with an array and without it."""
+    """The peak of this process as ``trainings`` tells it, and what it has, in bytes, with an array and without it."""
     array = np.ones(50_000_000)
-    held = growth._peak(), psutil.Process().memory_info().rss
+    held = trainings._peak(), psutil.Process().memory_info().rss
     del array
-    return [*held, growth._peak(), psutil.Process().memory_info().rss]
+    return [*held, trainings._peak(), psutil.Process().memory_info().rss]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
@@ -442,13 +490,6 @@ def test_the_peak_of_memory_is_in_bytes_and_stays_when_the_memory_is_given_back(
     peak, held, peak_after, held_after = processes.call(peak_beside_memory, env=env)
     assert peak == pytest.approx(held, rel=0.01) and peak_after == pytest.approx(peak, rel=0.01)
     assert held_after < peak - 300e6
-
-
-def test_the_lab_s_way_is_both_trainings_of_the_report(loaded, here):
-    curves = accuracy.lab()
-    assert loaded == ["mnist"] and curves.keys() == {"fc", "cnn"}
-    for curve in curves.values():
-        assert len(curve["seconds"]) == len(curve["val_accuracy"]) == 5 and min(curve["seconds"]) > 0
 
 
 def test_digits_are_mnist_s_where_it_is_at_hand(loaded, monkeypatch):
@@ -499,8 +540,8 @@ def test_of_a_book_one_chapter_changes_or_none(monkeypatch):
             {name: [each.source for each in cells if each.cell_type == "code"] for name, cells in chapters.items()}
         )
 
-    monkeypatch.setattr(builds, "_build", build)
-    found = builds.chapters((2, 3), rounds=1)
+    monkeypatch.setattr(builds, "build", build)
+    found = books.rebuilds((2, 3), rounds=1)
     assert {count: list(ways) for count, ways in found.items()} == dict.fromkeys(
         (2, 3), ["one changed", "nothing changed"]
     )
@@ -509,6 +550,36 @@ def test_of_a_book_one_chapter_changes_or_none(monkeypatch):
         sum(one[name] != other[name] for name in one) for one, other in zip(of_three, of_three[1:], strict=False)
     ]
     assert len(built) == 2 + 2 * 4 and changed == [1, 0, 1, 0], "built once, then each way twice"
+
+
+def test_the_chapters_of_a_book_are_as_long_as_the_report_s(tmp_path):
+    cells = nbformat.read(books._book_of(tmp_path, 3), as_version=4).cells
+    texts, codes = ([each.source for each in cells if each.cell_type == kind] for kind in ("markdown", "code"))
+    shown = sum("plots.show" in source for source in codes)
+    measured = {}
+    for path in (books.ROOT / "book").glob("[0-9]*.ipynb"):
+        of = nbformat.read(path, as_version=4).cells
+        of = [[each.source for each in of if each.cell_type == kind] for kind in ("markdown", "code")]
+        measured[path.stem] = *map(len, of), sum(map(len, of[0])), sum("plots.show" in source for source in of[1])
+    usual = np.median(list(measured.values()), axis=0)
+    assert len(measured) == 10 and [len(texts), len(codes), shown] == pytest.approx(usual[[0, 1, 3]], abs=0.5)
+    assert sum(map(len, texts)) == pytest.approx(usual[2], rel=0.25)
+    assert len(list(tmp_path.glob("chapter_*.ipynb"))) == 3
+
+
+@pytest.mark.parametrize("edited", [True, False])
+def test_the_commit_says_whether_the_program_was_edited(edited, tmp_path, monkeypatch):
+    def git(*words):
+        return processes.run(["git", "-c", "user.name=a", "-c", "user.email=a", *words])
+
+    monkeypatch.setattr(processes, "ROOT", tmp_path)
+    assert benchmark._commit() is None, "no clone"
+    git("init")
+    (tmp_path / "program").write_text("1")
+    git("add", "program")
+    git("commit", "-m", "Begin")
+    (tmp_path / "program").write_text("2" if edited else "1")
+    assert benchmark._commit() == git("rev-parse", "HEAD").strip() + "-dirty" * edited
 
 
 def test_an_import_is_timed_beside_python_alone(monkeypatch):
@@ -532,6 +603,49 @@ def test_a_step_is_broken_off_later_and_later(losses, monkeypatch):
     assert options == [{"parallel_iterations": 1}] * 3, "one after the other, as ours"
 
 
+def test_each_convolution_takes_the_operations_that_are_counted(eager, monkeypatch):
+    done, calls = [], {(tf.nn, "conv2d"): tf.nn.conv2d}
+    calls |= {
+        (tf.raw_ops, f"Conv2DBackprop{of}"): getattr(tf.raw_ops, f"Conv2DBackprop{of}") for of in ("Filter", "Input")
+    }
+
+    def counted(call, images=None, weights=None, **given):
+        result = call(*(each for each in (images, weights) if each is not None), **given)
+        kernel = given.get("filter_sizes", given.get("filter", weights))
+        kernel = getattr(kernel, "shape", kernel)
+        maps = given.get("out_backprop", result)
+        done.append((call.__name__.lower(), 2 * math.prod(kernel) * math.prod(maps.shape[:3])))
+        return result
+
+    for (module, name), call in calls.items():
+        monkeypatch.setattr(module, name, functools.partial(counted, call))
+    monkeypatch.setattr(steps, "matrix_product", lambda precision: lambda: precision)
+    flop, names = convolutions.flop(2), {"forward": "conv2d", "weights": "filter", "input": "input"}
+    ways = convolutions.convolutions(2)
+    assert len(flop) == 1 + 3 + 3 + 2 and len(ways) == len(flop) + 3 and flop.keys() < ways.keys()
+    assert flop.pop(convolutions.PRODUCT) == steps.PRODUCT_FLOP and ways[convolutions.PRODUCT]() == "float32"
+    for name, count in flop.items():
+        done.clear()
+        ways[name]()
+        assert [each for _, each in done] == [count / 2] * 2, name
+        assert all(names[name.split()[-1]] in call for call, _ in done), name
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_pooling_is_timed_with_its_relu_and_both_their_gradients(number, eager, monkeypatch):
+    pooled, gradients, pool, gradient = [], [], tf.nn.max_pool2d, tf.GradientTape.gradient
+    monkeypatch.setattr(tf.nn, "max_pool2d", lambda maps, *given: pooled.append(maps.shape) or pool(maps, *given))
+
+    def of_maps(tape, target, source):
+        gradients.append((bool(tf.reduce_all(target >= 0)), source.shape))
+        return gradient(tape, target, source)
+
+    monkeypatch.setattr(tf.GradientTape, "gradient", of_maps)
+    convolutions.convolutions(1)[f"pooling {number} and ReLU"]()
+    expected = [(BATCH, 20, 20, 64), (BATCH, 8, 8, 128), (BATCH, 2, 2, 256)][number - 1]
+    assert pooled == [expected] and gradients == [(True, expected)]
+
+
 @pytest.mark.parametrize("fewer", [1, 4])
 def test_pieces_are_timed_on_as_many_values_as_they_say(fewer, eager):
     sizes = []
@@ -552,19 +666,22 @@ def test_a_whole_run_measures_everything_that_is_recorded(monkeypatch):
     monkeypatch.setattr(data, "fetch", note("fetch"))
     monkeypatch.setattr(timing, "in_turn", note("in_turn"))
     measuring = {
-        accuracy: ("sprints", "shorter", "lab"),
-        builds: ("report", "imports", "chapters"),
-        growth: ("images", "batches", "cores", "memory"),
+        accuracy: ("sprints", "shorter"),
+        books: ("rebuilds",),
+        builds: ("report", "imports"),
+        growth: ("images", "batches", "cores"),
         studies: ("seeds",),
     }
     for module, names in measuring.items():
         for name in names:
             monkeypatch.setattr(module, name, note(name))
+    monkeypatch.setattr(trainings, "whole", lambda rounds: {"lab": {}, "memory": {}} if rounds >= 3 else {})
     monkeypatch.setattr(benchmark, "STEPS", dict.fromkeys(benchmark.STEPS, note("steps")))
     found = benchmark.measure(benchmark.FULL)
-    kept = speed.recorded().keys() - ({"memory"} if sys.platform != "linux" else set())
-    assert found.keys() == kept and found["steps"].keys() == speed.recorded()["steps"].keys()
-    assert asked["fetch"] == ("mnist",) and asked["chapters"] == ((7, 70),) and asked["seeds"][0] == (1, 10, 100)
+    kept = speed.recorded(speed.BENCH)
+    assert found.keys() | {"memory"} == kept.keys() | {"memory"}  # that on Linux alone
+    assert found["steps"].keys() == kept["steps"].keys() and found["made"].keys() == kept["made"].keys()
+    assert asked["fetch"] == ("mnist",) and asked["rebuilds"] == ((7, 70),) and asked["seeds"][0] == (1, 10, 100)
     assert asked["sprints"] == ({target: limit.seeds for target, limit in comparisons.LIMITS.items()},)
     assert asked["cores"] == (range(1, joblib.cpu_count() + 1),)
     assert asked["images"][0][0] == 1_000 and asked["images"][0][-1] == 60_000 and benchmark.FULL["rounds"] >= 5
@@ -572,12 +689,12 @@ def test_a_whole_run_measures_everything_that_is_recorded(monkeypatch):
 
 @pytest.mark.parametrize("quick", [True, False])
 def test_the_quick_mode_takes_its_own_plan_and_keeps_nothing(quick, monkeypatch):
-    whole, kept, plans = speed.recorded(), [], []
+    whole, kept, plans = speed.recorded(speed.BENCH), [], []
     monkeypatch.setattr(sys, "argv", ["benchmarks", *["--quick"] * quick])
     monkeypatch.setattr(benchmark, "measure", lambda plan: plans.append(plan) or whole)
-    monkeypatch.setattr(speed, "record", kept.append)
+    monkeypatch.setattr(speed, "record", lambda *given: kept.append(given))
     benchmark.main()
-    assert plans == [benchmark.QUICK if quick else benchmark.FULL] and kept == ([] if quick else [whole])
+    assert plans == [benchmark.QUICK if quick else benchmark.FULL] and kept == ([] if quick else [(whole, speed.BENCH)])
 
 
 def test_the_quick_mode_trains_with_few_seeds(monkeypatch):

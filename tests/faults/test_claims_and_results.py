@@ -190,18 +190,18 @@ def test_a_command_on_edited_records_ends_with_one_message_and_leaves_them_alone
     assert recorded.read_text() == edited
 
 
-def test_recorded_times_that_were_cut_or_edited_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(speed, "BENCH", tmp_path / "bench.json")
-    speed.record({"steps": {7: 1.5}})
-    whole = speed.BENCH.read_text("utf-8")
+def test_recorded_times_that_were_cut_or_edited_are_refused(tmp_path):
+    path = tmp_path / "bench.json"
+    speed.record({"steps": {7: 1.5}}, path)
+    whole = path.read_text("utf-8")
     with pytest.raises(ValueError, match="JSON compliant"):
-        speed.record({"steps": float("nan")})
-    assert [path.name for path in tmp_path.iterdir()] == ["bench.json"] and speed.BENCH.read_text("utf-8") == whole
-    assert speed.recorded() == {"steps": {"7": 1.5}}
+        speed.record({"steps": float("nan")}, path)
+    assert list(tmp_path.iterdir()) == [path] and path.read_text("utf-8") == whole
+    assert speed.recorded(path) == {"steps": {"7": 1.5}}
     for content in (None, "{", "[]", "{}", 100_000 * "[", whole.replace("1.5", "2.5"), whole.replace("steps", "step")):
-        speed.BENCH.unlink()
+        path.unlink()
         if content is not None:
-            speed.BENCH.write_text(content)
+            path.write_text(content)
         with pytest.raises(ValueError, match="bench.json: expected recorded measurements, found .*; restore the file"):
-            speed.recorded()
-        speed.BENCH.touch()
+            speed.recorded(path)
+        path.touch()

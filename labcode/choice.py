@@ -1,0 +1,54 @@
+"""How the fast trainings were chosen among candidates, on training images that were held back.
+
+The trainings are those that ``python -m benchmarks.choose`` keeps in ``results/choice.json``; a candidate has a row
+for each precision. Time is limited, and accuracy on other images is not quite that on these: so of those that keep
+their time, the most accurate is taken.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from labcode import comparisons
+from labcode.network import Network
+from labcode.sprint import Sprint
+
+
+def plan(row):
+    """The ``Sprint`` of a row that ``benchmarks.accuracy.in_turn`` gave."""
+    network = row["plan"]["network"]
+    convolutions = tuple(map(tuple, network["convolutions"]))
+    return Sprint(**row["plan"] | {"network": Network(**network | {"convolutions": convolutions})})
+
+
+def candidates(found, target):
+    """The rows of each candidate, by precision: a dict ``Sprint`` in float32: dict, in the order of the trials."""
+    of_plan = {}
+    for row in found["rows"]:
+        if row["target"] == target:
+            of_plan.setdefault(dataclasses.replace(plan(row), precision="float32"), {})[row["precision"]] = row
+    return of_plan
+
+
+def accuracy(rows):
+    """The mean accuracy of a candidate's trainings, in each precision, in [0, 1]."""
+    return float(np.mean([row["accuracy"] for row in rows.values()]))
+
+
+def keeps_time(target, rows):
+    """Whether a candidate keeps the limits of time of ``comparisons.LIMITS``, in float32."""
+    limit, row = comparisons.LIMITS[target], rows["float32"]
+    is_quick = np.median(row["seconds"]) < limit.seconds
+    return bool(is_quick and np.median(comparisons.times_the_least(row)) < limit.times)
+
+
+def taken(found, target):
+    """The ``Sprint`` that is the most accurate of those that keep their time.
+
+    Raises:
+        ValueError: none does.
+    """
+    of_plan = {plan: rows for plan, rows in candidates(found, target).items() if keeps_time(target, rows)}
+    if not of_plan:
+        raise ValueError(f"{target}: expected a candidate that keeps its time, found none; try quicker ones")
+    return max(of_plan, key=lambda each: accuracy(of_plan[each]))

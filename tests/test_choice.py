@@ -1,0 +1,80 @@
+"""The fast trainings follow from what their candidates gave on the images held back."""
+
+import dataclasses
+import json
+
+import pytest
+
+from benchmarks import choose
+from labcode import choice, comparisons, speed, speed_tables
+from labcode.network import Network
+from labcode.sprint import SPRINTS, Sprint
+
+TARGET = "99.0 %"
+SMALL = Sprint(Network(((8, 5, True),), 32, whitened=True), 64, 100, 0.01)
+
+
+def row(plan, precision="float32", **changes):
+    """A row of a candidate with two seeds, which keeps its time."""
+    plan = json.loads(json.dumps(dataclasses.asdict(dataclasses.replace(plan, precision=precision))))
+    measured = {"accuracy": [0.992, 0.993], "seconds": [3.0, 3.2], "product_seconds": [1.0, 1.0]}
+    told = {"target": TARGET, "precision": precision, "plan": plan, "flop": 2e12, "product_flop": 1e12}
+    return told | measured | changes
+
+
+def found(*rows):
+    return {"held back": 10_000, "rows": list(rows)}
+
+
+def test_a_plan_is_read_as_it_was_kept():
+    for plan in (SMALL, *SPRINTS.values()):
+        assert choice.plan(row(plan, "bfloat16")) == dataclasses.replace(plan, precision="bfloat16")
+
+
+def test_the_most_accurate_of_those_that_keep_their_time_is_taken():
+    poor, good, slow = (dataclasses.replace(SMALL, steps=steps) for steps in (100, 200, 300))
+    rows = [row(poor), row(good, accuracy=[0.993, 0.993]), row(slow, accuracy=[0.999, 0.999], seconds=[4.1, 4.1])]
+    assert choice.taken(found(*rows), TARGET) == good
+    with pytest.raises(ValueError, match="99.0 %: expected a candidate that keeps its time, found none"):
+        choice.taken(found(rows[2]), TARGET)
+    others = [dict(rows[0], target=target) for target in comparisons.LIMITS if target != TARGET]
+    lines = speed_tables.candidates(found(*rows, *others)).splitlines()
+    assert [line.strip("| ").split(" | ")[1:] for line in lines if line.startswith(f"| {TARGET}")] == [
+        ["steps 100", "99.25 % (float32)", "3.1", "1.55", "yes"],
+        ["**taken**", "99.30 % (float32)", "3.1", "1.55", "yes"],
+        ["steps 300", "99.90 % (float32)", "4.1", "2.05", "no"],
+    ]
+
+
+def test_accuracy_counts_in_each_precision():
+    one, other = SMALL, dataclasses.replace(SMALL, steps=200)
+    rows = [row(one), row(one, "bfloat16", accuracy=[0.98, 0.98]), row(other), row(other, "bfloat16")]
+    assert choice.accuracy(choice.candidates(found(*rows), TARGET)[one]) == pytest.approx(
+        (0.992 + 0.993 + 2 * 0.98) / 4
+    )
+    assert choice.taken(found(*rows), TARGET) == other
+
+
+@pytest.mark.parametrize(
+    ("changes", "keeps"),
+    [
+        ({"seconds": [3.99] * 2, "product_seconds": [9.0] * 2}, True),
+        ({"seconds": [4.0] * 2, "product_seconds": [9.0] * 2}, False),
+        ({"product_seconds": [3.1 / 2 / 1.99] * 2, "seconds": [3.1] * 2}, True),
+        ({"product_seconds": [3.1 / 2 / 2.01] * 2, "seconds": [3.1] * 2}, False),
+    ],
+)
+def test_a_candidate_keeps_both_limits_of_time_in_float32(changes, keeps):
+    slow = row(SMALL, "bfloat16", seconds=[9.0, 9.0])
+    assert choice.keeps_time(TARGET, {"float32": row(SMALL, **changes), "bfloat16": slow}) == keeps
+
+
+@pytest.mark.parametrize("target", SPRINTS)
+def test_every_training_is_that_which_its_candidates_choose(target):
+    kept = speed.recorded(speed.CHOICE)
+    assert choice.taken(kept, target) == SPRINTS[target]
+    seeds, candidates = choose.CANDIDATES[target]
+    of_plan = choice.candidates(kept, target)
+    assert list(of_plan) == candidates, "others were tried: python -m benchmarks.choose"
+    counts = {len(each["accuracy"]) for rows in of_plan.values() for each in rows.values()}
+    assert counts == {seeds} and kept["held back"] == choose.HELD_BACK

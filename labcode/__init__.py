@@ -13,8 +13,8 @@ network         a network in numbers: shapes, pixels seen, operations
 fast            the same descent with less around it
 whitening       a first layer that needs no training
 sprint          trainings in seconds
-speed           what was recorded of how fast everything is
 choice          which fast training is taken of its candidates
+speed           what was recorded of how fast everything is
 comparisons     what of that was to be reached, and whether it was
 speed_tables    what else the page says of it
 quiet           TensorFlow and Keras, imported without their log

@@ -112,15 +112,15 @@ def candidates(found):
         "|---|---|---|---:|---:|---|",
     ]
     for target in comparisons.LIMITS:
-        of_plan, taken = choice.candidates(found, target), choice.taken(found, target)
-        for plan, of_precision in of_plan.items():
-            other = [f"{name} {value}" for name, value in _planned(plan).items() if value != _planned(taken)[name]]
-            each = [f"{100 * np.mean(row['accuracy']):.2f} % ({name})" for name, row in of_precision.items()]
-            in_float32 = of_precision["float32"]
-            numbers = np.median(in_float32["seconds"]), np.median(comparisons.times_the_least(in_float32))
-            times, in_time = "{:.1f} | {:.2f}".format(*numbers), {True: "yes", False: "no"}
-            words = [target, "; ".join(other) or "**taken**", ", ".join(each), times]
-            rows.append(f"| {' | '.join([*words, in_time[choice.keeps_time(target, of_precision)]])} |")
+        of_taken = _planned(choice.taken(found, target))
+        for plan, of_precision in choice.candidates(found, target).items():
+            other = [f"{name} {value}" for name, value in _planned(plan).items() if value != of_taken[name]]
+            accuracies = [f"{100 * np.mean(row['accuracy']):.2f} % ({name})" for name, row in of_precision.items()]
+            seconds = np.median(of_precision["float32"]["seconds"])
+            times = np.median(comparisons.times_the_least(of_precision["float32"]))
+            in_time = "yes" if choice.keeps_time(target, of_precision) else "no"
+            words = [target, "; ".join(other) or "**taken**", ", ".join(accuracies), f"{seconds:.1f}", f"{times:.2f}"]
+            rows.append(f"| {' | '.join([*words, in_time])} |")
     return "\n".join(rows)
 
 

@@ -34,7 +34,7 @@ STEPS = {
     "fc": steps.fc,
     "tape": steps.tape,
 }
-FLOP = {"cnn": steps.flop_of_cnn, "convolutions": convolutions.flop}
+FLOP = {"cnn": steps.flop_of_cnn, "parts": parts.flop, "convolutions": convolutions.flop}
 FULL = {
     "rounds": 9,
     "steps": {"cnn": 40, "parts": 40, "convolutions": 40, "pieces": 40, "fc": 900, "tape": 200},
@@ -61,8 +61,8 @@ def measure(plan):
     found = {"made": made, "quick": plan is QUICK, "steps": {}}
     for name, count in plan["steps"].items():
         found["steps"][name] = {"steps": count, "ways": timing.in_turn(STEPS[name](count), rounds, name)}
-    for name, flop in FLOP.items():
-        found["steps"][name]["flop"] = flop(plan["steps"][name])
+        if name in FLOP:
+            found["steps"][name]["flop"] = FLOP[name](count)
     found["sprints"] = accuracy.sprints(plan["seeds"])
     found["imports"] = builds.imports(rounds)
     if plan is FULL:
@@ -89,7 +89,7 @@ def _torch_version():
 def _commit():
     """Of this program, marked where it was edited since; None where it is not a clone with Git at hand."""
     try:
-        return processes.run(["git", "describe", "--always", "--abbrev=40", "--dirty"]).strip()
+        return processes.run(["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]).strip()
     except (OSError, RuntimeError):
         return None
 

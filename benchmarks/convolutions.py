@@ -5,16 +5,16 @@ from functools import partial
 from benchmarks import steps
 from benchmarks.parts import repeated
 from benchmarks.steps import BATCH
+from labcode import speed
 from labcode.network import POOL, REPORT_CNN
 from labcode.quiet import tf
 
-PRODUCT = "matrix product, float32"
 STRIDES = {"strides": [1, 1, 1, 1], "padding": "VALID"}
 
 
 def convolutions(count):
     """Each convolution, so many times, at batch 64 on the pixels that are seen; and its pooling and ReLU, both ways."""
-    ways, side, channels = {PRODUCT: steps.matrix_product("float32")}, REPORT_CNN.seen(), 1
+    ways, side, channels = {speed.PRODUCT: steps.matrix_product("float32")}, REPORT_CNN.seen(), 1
     for number, (filters, kernel, _) in enumerate(REPORT_CNN.convolutions, start=1):
         result = side - kernel + 1
         shapes = (BATCH, side, side, channels), (kernel, kernel, channels, filters), (BATCH, result, result, filters)
@@ -31,7 +31,7 @@ def convolutions(count):
 
 def flop(count):
     """The floating-point operations of a call of each of the ways that have some."""
-    of = {PRODUCT: steps.PRODUCT_FLOP}
+    of = {speed.PRODUCT: steps.PRODUCT_FLOP}
     for number, done in enumerate(REPORT_CNN.multiply_adds(REPORT_CNN.seen())[:-2], start=1):
         for name in ("forward", "to the weights", *["to the input"] * (number > 1)):
             of[f"conv {number}, {name}"] = 2 * done * BATCH * count

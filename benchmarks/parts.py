@@ -2,14 +2,14 @@
 
 import math
 
-from benchmarks.steps import BATCH, in_order, ours, some_digits
-from labcode import fast, models
+from benchmarks.steps import BATCH, PRODUCT_FLOP, in_order, matrix_product, ours, some_digits
+from labcode import fast, models, speed
 from labcode.network import POOL, REPORT_CNN
 from labcode.quiet import keras, tf
 
 
 def parts(steps):
-    """A step of ours, broken off earlier and earlier."""
+    """A step of ours, broken off earlier and earlier; and matrix products."""
     images, labels = some_digits(BATCH * steps)
     side = REPORT_CNN.seen()
     stored, order = tf.constant(fast.as_bytes(images[:, :side, :side])), tf.constant(in_order(images, BATCH))
@@ -32,7 +32,15 @@ def parts(steps):
         "and the answers": repeated(loss, steps),
         "and the gradients": repeated(gradients, steps),
         "and the update": ours(REPORT_CNN, fast.adam, images, labels, BATCH),
+        speed.PRODUCT: matrix_product("float32"),
     }
+
+
+def flop(steps):
+    """The floating-point operations that each of ``parts`` adds to the one before, where it has some; and products'."""
+    answers = 2 * sum(REPORT_CNN.multiply_adds(REPORT_CNN.seen()))
+    added = {"and the answers": answers, "and the gradients": REPORT_CNN.training_flop(REPORT_CNN.seen()) - answers}
+    return {name: each * BATCH * steps for name, each in added.items()} | {speed.PRODUCT: PRODUCT_FLOP}
 
 
 def repeated(part, steps):

@@ -14,6 +14,7 @@ from labcode import atomic
 
 BENCH, CHOICE = (Path(__file__).parent.parent / "results" / name for name in ("bench.json", "choice.json"))
 RATES = ("ours", "matrix product")  # the ways that are compared by operations in a second
+PRODUCT = "matrix product, float32"
 SPRINT_NAMES = {  # by target, and markers
     "the report's CNN to 98.55 %": ("the report's CNN", "v"),
     "99.0 %": ("a small CNN of two convolutions", "o"),

@@ -131,7 +131,7 @@ def operations(found):
     for name in (name for name in row["ways"] if not name.startswith("matrix product")):
         times = 1000 * np.array(row["ways"][name]["seconds"]) / row["steps"]
         counted = name in row["flop"]
-        share = speed.rate(row, name) / speed.rate(row, "matrix product, float32") if counted else None
+        share = speed.rate(row, name) / speed.rate(row, speed.PRODUCT) if counted else None
         told = f"{100 * np.median(share):.0f} %" if counted else "–"
         lines.append(f"| {name} | {np.median(times):.2f} | {times.min():.2f} to {times.max():.2f} | {told} |")
     return "\n".join(lines)
@@ -209,7 +209,7 @@ def beside_pytorch(found):
 
 def slow_rounds(found):
     """In how many rounds of the CNN's comparison the machine was slow, as matrix products show: a sentence."""
-    taken = np.array(found["steps"]["cnn"]["ways"]["matrix product, float32"]["seconds"])
+    taken = np.array(found["steps"]["cnn"]["ways"][speed.PRODUCT]["seconds"])
     slow = np.count_nonzero(taken > SLOW * np.median(taken))
     told = f"of {len(taken)} rounds of the CNN matrix products took over {SLOW} times their median"
     return f"In {slow} {told}: the machine was slow there, which widens the ranges." if slow else f"In none {told}."

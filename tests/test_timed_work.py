@@ -461,8 +461,9 @@ def test_whole_trainings_are_those_of_the_lab_the_book_and_the_fast_way(loaded, 
 
     monkeypatch.setattr(processes, "call", call)
     found = trainings.whole(2)
-    turn = [("by_book", "fc"), ("by_book", "cnn"), ("by_script",), ("by_fast_way",)]
-    assert [tuple(names) for *names, _, _ in done] == 2 * turn and loaded == ["mnist"] * 8
+    turn = [("by_script", "fc"), ("by_script", "cnn"), ("by_book",), ("by_fast_way",)]
+    assert [tuple(names) for *names, _, _ in done] == [(*each, seed) for seed in range(2) for each in turn]
+    assert loaded == ["mnist"] * 8
     for *names, trained, _ in done:
         exact = {"by_script": 5 * 2 * SMALL, "by_fast_way": 7 * 128}.get(names[0])
         assert trained == exact if exact else trained >= 5 * SMALL, (names, trained)
@@ -470,9 +471,10 @@ def test_whole_trainings_are_those_of_the_lab_the_book_and_the_fast_way(loaded, 
         for name in ("seconds", "val_accuracy"):
             assert found["lab"][recipe][name] == [each[-1][name] for each in told]
             assert all(len(epochs) == 5 and min(epochs) > 0 for epochs in found["lab"][recipe][name])
+        assert len(set(map(tuple, found["lab"][recipe]["val_accuracy"]))) == 2, "each seed is another training"
     if sys.platform == "linux":
-        peaks = [[each[-1] for each in done[2::4]], [each[-1]["peak"] for each in done[1::4]]]
-        assert list(found["memory"].values()) == [*peaks, [each[-1] for each in done[3::4]]]
+        peaks = [[each[-1]["peak"] for each in done[1::4]], *([each[-1] for each in done[way::4]] for way in (2, 3))]
+        assert list(found["memory"].values()) == peaks
         assert all(2**27 < peak < 2**36 for peaks in found["memory"].values() for peak in peaks)
 
 
@@ -592,8 +594,13 @@ def test_a_step_is_broken_off_later_and_later(losses, monkeypatch):
     taken, gradient, options = [], tf.GradientTape.gradient, []
     monkeypatch.setattr(tf.GradientTape, "gradient", lambda *given: taken.append(1) or gradient(*given))
     monkeypatch.setattr(tf.autograph.experimental, "set_loop_options", lambda **given: options.append(given))
-    done = {}
-    for name, way in parts.parts(1).items():
+    monkeypatch.setattr(parts, "matrix_product", lambda precision: lambda: precision)
+    done, ways, flop = {}, parts.parts(1), parts.flop(1)
+    assert ways.pop(speed.PRODUCT)() == "float32" and flop.pop(speed.PRODUCT) == steps.PRODUCT_FLOP
+    assert list(flop) == ["and the answers", "and the gradients"]
+    assert flop["and the answers"] == 2 * sum(REPORT_CNN.multiply_adds(22)) * BATCH
+    assert sum(flop.values()) == REPORT_CNN.training_flop(22) * BATCH
+    for name, way in ways.items():
         losses.clear()
         taken.clear()
         way()
@@ -623,7 +630,7 @@ def test_each_convolution_takes_the_operations_that_are_counted(eager, monkeypat
     flop, names = convolutions.flop(2), {"forward": "conv2d", "weights": "filter", "input": "input"}
     ways = convolutions.convolutions(2)
     assert len(flop) == 1 + 3 + 3 + 2 and len(ways) == len(flop) + 3 and flop.keys() < ways.keys()
-    assert flop.pop(convolutions.PRODUCT) == steps.PRODUCT_FLOP and ways[convolutions.PRODUCT]() == "float32"
+    assert flop.pop(speed.PRODUCT) == steps.PRODUCT_FLOP and ways[speed.PRODUCT]() == "float32"
     for name, count in flop.items():
         done.clear()
         ways[name]()

@@ -282,6 +282,13 @@ def test_data_set(tmp_path, monkeypatch):
         assert code == 0 and "0 added, 0 changed, 0 removed" in log, "MNIST is gone, but nothing has to be executed"
 
 
+def test_a_book_whose_chapters_have_no_data_asks_for_none(tmp_path):
+    book = Book(tmp_path, {"two": TWO}, papermill_dataset="auto")
+    del book.env["LABCODE_DATASET"]
+    code, log = book.build()
+    assert code == 0 and book.runs() == ["two"] and "This build uses mnist-5k" not in log, log
+
+
 def make_mnist(folder, monkeypatch):
     """Make a folder with four files of IDX that hold one blank image or label each, and have these count as MNIST."""
     folder.mkdir()

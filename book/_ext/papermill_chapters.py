@@ -103,7 +103,7 @@ def leave_numbers(app):
             app.disconnect(listener.id)
 
 
-def check_what_kernels_read(dataset):
+def check_what_kernels_read(datasets):
     """Refuse faulty claims, records and images: one message here, and a traceback in each kernel."""
     from labcode import claims, records, speed  # here, for a build that executes nothing need not wait for them
 
@@ -112,8 +112,9 @@ def check_what_kernels_read(dataset):
         records.check()
         for path in (speed.BENCH, speed.CHOICE):
             speed.recorded(path)
-        if dataset == "mnist-5k" or not os.environ.get("MNIST_DIR"):  # those were verified when the data set was chosen
-            data.verify(dataset)
+        for name in datasets:
+            if name == "mnist-5k" or not os.environ.get("MNIST_DIR"):  # those were verified when it was chosen
+                data.verify(name)
     except (ValueError, records.RecordsError, data.DataError) as error:
         raise ExtensionError(str(error)) from error
 
@@ -256,8 +257,8 @@ class Build:
         """Execute the stale chapters and keep what they give."""
         for docname, reason in self.stale.items():
             LOGGER.info("%s: %s", self.chapters[docname].name, reason)
-        check_what_kernels_read(self.dataset)
         chapters = {docname: self.chapters[docname] for docname in self.stale}
+        check_what_kernels_read({self.dataset for each in chapters.values() if "dataset" in each.parameters})
         try:
             executions = [Execution(each, self.executing / name, self.dataset) for name, each in chapters.items()]
             failures = execute_all(executions, timeout)

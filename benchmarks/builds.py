@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from benchmarks import processes, timing
 from benchmarks.processes import ROOT
-from labcode import data
 
 COMMAND = Path(sys.executable).with_name("jupyter-book")
 OURS = ("papermill_", "html_math_renderer")  # settings of our extensions
@@ -19,7 +18,6 @@ OURS = ("papermill_", "html_math_renderer")  # settings of our extensions
 
 def report(dataset, rounds):
     """The whole report from nothing and with nothing changed, beside the same chapters as MyST-NB executes them."""
-    data.fetch("mnist")  # so that no build downloads it, nor each chapter with a cache of its own
     with processes.new_folder() as folder, tqdm(total=4 * rounds, desc=f"builds on {dataset}") as bar:
         plain = _plain_copy(folder / "plain", dataset)
         store = folder / "store"

@@ -39,6 +39,12 @@ def with_store(folder):
     return {"LABCODE_CACHE": str(folder), "MNIST_DIR": os.path.abspath(mnist)}
 
 
+def call_anew(function, *arguments):
+    """Call a function as ``call`` does, with a store that is empty and gone at the end."""
+    with new_folder() as folder:
+        return call(function, *arguments, env=with_store(folder))
+
+
 def call(function, *arguments, env=()):
     """Call a function of a module in a process of its own; arguments and result pass as JSON."""
     code = (

@@ -4,29 +4,23 @@ A module of its own, without TensorFlow, which the process that hands out a stud
 """
 
 from functools import partial
-from pathlib import Path
 
 from benchmarks import processes, timing
-from labcode import records, study
+from labcode import data, records, study
 
 
 def seeds(counts, jobs, rounds):
     """Seconds for a study of FC on mnist-5k with so many seeds."""
-    ways = {str(count): partial(_in_a_process, count, jobs) for count in counts}
+    ways = {str(count): partial(processes.call_anew, run, count, jobs) for count in counts}
     return {"jobs": jobs, "ways": timing.in_turn(ways, rounds, "seeds")}
 
 
-def _in_a_process(count, jobs):
-    with processes.new_folder() as folder:
-        processes.call(run, count, jobs, str(folder), env=processes.with_store(folder))
-
-
-def run(count, jobs, folder):
-    """Run a study of FC on mnist-5k, and record it in a folder instead of the project's.
+def run(count, jobs):
+    """Run a study of FC on mnist-5k, and record it in this process's store instead of the project's folder.
 
     Raises:
         RuntimeError: a training has failed.
     """
-    records.RESULTS = Path(folder)
+    records.RESULTS = data.cache_folder()
     if failures := study.run(["fc"], "mnist-5k", count, jobs=jobs):
         raise RuntimeError(f"a study of {count} seeds: expected no failure, found {failures}")

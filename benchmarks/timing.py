@@ -1,7 +1,7 @@
 """How long things take, side by side: what is compared runs in turn, so that whatever else the machine does meets both.
 
-A row of results is a dict for JSON: ``ways``, by name, each with ``first``, the seconds of the first call, which alone
-traces, compiles and reads, and ``seconds``, those of each later round.
+A row of results is a dict for JSON: ``ways``, by name, each with ``seconds``, those of each round, and, but for builds,
+which each begin anew, with ``first``, the seconds of a call before them, which alone traces, compiles and reads.
 """
 
 import gc

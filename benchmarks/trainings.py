@@ -28,23 +28,26 @@ def whole(rounds):
     lab = {recipe: {name: [] for name in CURVE} for recipe in SCRIPTS}
     memory = {name: [] for name in ("the lab's plain script", "the book's training", "ours")}
     for seed in tqdm(range(rounds), desc="whole trainings"):
-        told = {recipe: _in_a_process(by_script, recipe, seed) for recipe in SCRIPTS}
+        told = {recipe: processes.call_anew(by_script, recipe, seed) for recipe in SCRIPTS}
         for recipe in SCRIPTS:
             for name in CURVE:
                 lab[recipe][name].append(told[recipe][name])
-        peaks = told["cnn"]["peak"], _in_a_process(by_book, seed), _in_a_process(by_fast_way, seed)
+        peaks = told["cnn"]["peak"], processes.call_anew(by_book, seed), processes.call_anew(by_fast_way, seed)
         for name, peak in zip(memory, peaks, strict=True):
             memory[name].append(peak)
     return {"lab": lab} | ({"memory": memory} if sys.platform == "linux" else {})
 
 
-def _in_a_process(function, *arguments):
-    with processes.new_folder() as folder:
-        return processes.call(function, *arguments, env=processes.with_store(folder))
-
-
 def by_script(name, seed):
-    """Train plainly as the lab's script does, by the name of a recipe: ``CURVE``, and the ``peak`` of memory."""
+    """Train plainly as the lab's script does, on arrays of floats, and test after each epoch.
+
+    Args:
+        name: of a recipe.
+        seed: a whole number from 0; the script itself sets none.
+
+    Returns:
+        ``CURVE``, and the ``peak`` of memory.
+    """
     keras.utils.set_random_seed(seed)
     recipe, arrays, clock = training.RECIPES[name], data.load("mnist"), steps.EpochClock()
     model = models.BUILDERS[recipe.model]()

@@ -2,7 +2,7 @@
 
 The trainings are those that ``python -m benchmarks.choose`` keeps in ``results/choice.json``; a candidate has a row
 for each precision. Time is limited, and accuracy on other images is not quite that on these: so of those that keep
-their time, the most accurate is taken.
+their time, the most accurate is taken. Whether that reaches its target is for the test images to say.
 """
 
 import dataclasses
@@ -22,7 +22,15 @@ def plan(row):
 
 
 def candidates(found, target):
-    """The rows of each candidate, by precision: a dict ``Sprint`` in float32: dict, in the order of the trials."""
+    """What each candidate for a target gave, in the order of the trials.
+
+    Args:
+        found: as ``speed.recorded(speed.CHOICE)`` returns it.
+        target: a key of ``comparisons.LIMITS``.
+
+    Returns:
+        A dict from the ``Sprint``, in float32, to its rows, which are a dict from the precision to the row.
+    """
     of_plan = {}
     for row in found["rows"]:
         if row["target"] == target:
@@ -31,12 +39,21 @@ def candidates(found, target):
 
 
 def accuracy(rows):
-    """The mean accuracy of a candidate's trainings, in each precision, in [0, 1]."""
+    """The mean accuracy of a candidate's trainings over all seeds and precisions, in [0, 1].
+
+    Args:
+        rows: by precision, as ``candidates`` has them.
+    """
     return float(np.mean([row["accuracy"] for row in rows.values()]))
 
 
 def keeps_time(target, rows):
-    """Whether a candidate keeps the limits of time of ``comparisons.LIMITS``, in float32."""
+    """Whether a candidate keeps the limits of time of ``comparisons.LIMITS``, by its medians in float32.
+
+    Args:
+        target: a key of ``comparisons.LIMITS``.
+        rows: by precision, as ``candidates`` has them.
+    """
     limit, row = comparisons.LIMITS[target], rows["float32"]
     is_quick = np.median(row["seconds"]) < limit.seconds
     return bool(is_quick and np.median(comparisons.times_the_least(row)) < limit.times)

@@ -42,7 +42,7 @@ def recorded(path):
         if found.pop("sha256") != _digest(found):
             raise ValueError("another content than was measured")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        advice = "restore the file from version control"
+        advice = "restore the file from version control, or measure anew"
         raise ValueError(f"{path}: expected recorded measurements, found {error!r}; {advice}") from error
     return found
 
@@ -78,7 +78,7 @@ def peak_share(row, precision):
 
 
 def lengths(found, precision):
-    """Seconds (n,) and accuracies (n,) of n trainings of each length, the shortest first: a list of pairs by target."""
+    """Seconds (n,) and accuracies (n,) of n trainings of each length: lists of pairs by target, the whole ones last."""
     of_target = {}
     for row in [*found["shorter"], *found["sprints"]]:
         if row["precision"] == precision:
@@ -87,7 +87,7 @@ def lengths(found, precision):
 
 
 def curve(found, recipe):
-    """The book's training by epoch, as (seconds, test accuracy), (epochs,) each: medians over its repetitions."""
+    """The lab's script by epoch, as (seconds, test accuracy), (epochs,) each: medians over its seeds."""
     of_rounds = found["lab"][recipe]
     return [np.median(of_rounds[name], axis=0) for name in ("seconds", "val_accuracy")]
 

@@ -1,11 +1,13 @@
 """What chapter 9 says of ``results/bench.json`` beside its comparisons: tables in Markdown, and some words."""
 
 import numpy as np
+from scipy import stats
 
 from labcode import choice, comparisons, evaluation, speed
 
 MNIST_IMAGES = 60_000  # to train on
 SLOW = 1.3  # times the median time, and a round counts as slow
+IN_INTERVAL = 0.999  # of further trainings have an accuracy in the interval that this build's is held against
 
 CHANGES = {
     "Keras fit": "Keras `fit`, as the report trains",
@@ -25,16 +27,28 @@ SAVINGS = {  # the pieces of a step that are done in two ways, the slow one firs
 }
 
 
+def where(found):
+    """On what measurements were taken, and by which program, in words."""
+    made = found["made"]
+    words = "{processor}, {threads} threads, {date:.10}, TensorFlow {versions[TensorFlow]}".format(**made)
+    return f"{words}, PyTorch {made['PyTorch'] or 'not installed'}, commit {(made['commit'] or 'unknown')[:7]}"
+
+
 def changes(found):
     """What each change to the CNN's training brings, predicted and measured, as a Markdown table."""
     cnn, steps = found["steps"]["cnn"], found["steps"]["cnn"]["steps"]
-    rows = ["| change | predicted, ms for 64 images | measured | spread | images/s |", "|---|---:|---:|---|---:|"]
-    expected = _predicted(found["steps"])
+    rows = [
+        "| change | predicted, ms for 64 images | measured | spread | times as quick as the row before | images/s |",
+        "|---|---:|---:|---|---|---:|",
+    ]
+    expected, before = _predicted(found["steps"]), None
     for name in (name for name in CHANGES if name in cnn["ways"]):
         times = 1000 * np.array(cnn["ways"][name]["seconds"]) / steps
         predicted = f"{1000 * expected[name] / steps:.1f}" if name in expected else "–"
         middle, spread = np.median(times), f"{times.min():.1f} to {times.max():.1f}"
-        rows.append(f"| {CHANGES[name]} | {predicted} | {middle:.1f} | {spread} | {64_000 / middle:,.0f} |")
+        gained = "{:.2f} ({:.2f} to {:.2f})".format(*speed.ratio(cnn["ways"], before, name)) if before else "–"
+        before = name
+        rows.append(f"| {CHANGES[name]} | {predicted} | {middle:.1f} | {spread} | {gained} | {64_000 / middle:,.0f} |")
     return "\n".join(rows)
 
 
@@ -65,7 +79,10 @@ def _saved(row, slow, quick):
 
 def first_calls(found):
     """How much longer the first call of each training takes than the later ones, in s, as a Markdown table."""
-    rows = ["| training | Keras `fit` | the loop, compiled | ours | PyTorch |", "|---|---:|---:|---:|---:|"]
+    rows = [
+        "| training | Keras `fit` | the loop, compiled | ours | PyTorch, its usual layout |",
+        "|---|---:|---:|---:|---:|",
+    ]
     for name, what, compiled in (
         ("cnn", "CNN, batch 64", "one function"),
         ("fc", "FC, batch 64", None),
@@ -87,9 +104,9 @@ def plans(sprints):
 def _planned(plan):
     network = plan.network
     layers = [f"{count} of {size} x {size}{', pooled' * pooled}" for count, size, pooled in network.convolutions]
-    layers[:1] = [f"{first}{', not trained' * network.whitened}" for first in layers[:1]]
     return {
         "convolutions": "; ".join(layers),
+        "first layer": "whitened, not trained" if network.whitened else "trained",
         "hidden units": network.hidden,
         "batch size": plan.batch_size,
         "steps": f"{plan.steps:,}",
@@ -101,27 +118,55 @@ def _planned(plan):
     }
 
 
-def candidates(found):
-    """What the candidates for the trainings gave on the images held back, as a Markdown table.
+def tried(found):
+    """What the candidates for the trainings gave on the images held back, as a Markdown table, in their order.
+
+    The accuracy is that which decides, over all seeds and precisions; its standard error is that of the seeds' means.
 
     Args:
         found: as ``python -m benchmarks.choose`` keeps it.
     """
     rows = [
-        "| training | candidate | accuracy | s in float32 | times the least | in time |",
-        "|---|---|---|---:|---:|---|",
+        "| training | candidate | seeds | accuracy ± standard error | in each precision | s in float32 "
+        "| times the least | in time |",
+        "|---|---|---:|---|---|---:|---:|---|",
     ]
     for target in comparisons.LIMITS:
         of_taken = _planned(choice.taken(found, target))
         for plan, of_precision in choice.candidates(found, target).items():
             other = [f"{name} {value}" for name, value in _planned(plan).items() if value != of_taken[name]]
+            of_seeds = _of_seeds(of_precision)
+            decides = f"{100 * choice.accuracy(of_precision):.3f} ± {100 * stats.sem(of_seeds):.3f} %"
             accuracies = [f"{100 * np.mean(row['accuracy']):.2f} % ({name})" for name, row in of_precision.items()]
             seconds = np.median(of_precision["float32"]["seconds"])
             times = np.median(comparisons.times_the_least(of_precision["float32"]))
             in_time = "yes" if choice.keeps_time(target, of_precision) else "no"
-            words = [target, "; ".join(other) or "**taken**", ", ".join(accuracies), f"{seconds:.1f}", f"{times:.2f}"]
-            rows.append(f"| {' | '.join([*words, in_time])} |")
+            words = [target, " / ".join(other) or "**taken**", str(len(of_seeds)), decides, ", ".join(accuracies)]
+            rows.append(f"| {' | '.join([*words, f'{seconds:.1f}', f'{times:.2f}', in_time])} |")
     return "\n".join(rows)
+
+
+def margins(found):
+    """By how much the candidates taken are ahead of the next most accurate ones in time: words.
+
+    They are means of the differences seed by seed, in percentage points, with their standard errors.
+
+    Args:
+        found: as ``python -m benchmarks.choose`` keeps it.
+    """
+    told = []
+    for target in comparisons.LIMITS:
+        candidates = choice.candidates(found, target).values()
+        in_time = [_of_seeds(each) for each in candidates if choice.keeps_time(target, each)]
+        *others, best = sorted(in_time, key=np.mean)
+        ahead = 100 * (best - others[-1]) if others else None
+        told.append("no other is in time" if ahead is None else f"{ahead.mean():.3f} ± {stats.sem(ahead):.3f} pp")
+    return ", ".join(told)
+
+
+def _of_seeds(of_precision):
+    """The accuracies of a candidate's seeds, each the mean over the precisions: (seeds,)."""
+    return np.mean([row["accuracy"] for row in of_precision.values()], axis=0)
 
 
 def operations(found):
@@ -165,9 +210,10 @@ def best(found, precision):
 
 def by_fit(found):
     """What the epochs of the report's CNN by Keras ``fit`` take together, and the accuracy after them, in words."""
-    totals, (_, reached) = np.sum(found["lab"]["cnn"]["seconds"], axis=1), speed.curve(found, "cnn")
-    spread = f" ({totals.min():.0f} to {totals.max():.0f})" if len(totals) > 1 else ""
-    return f"{np.median(totals):.0f} s{spread} to {100 * reached[-1]:.2f} %"
+    totals, accuracies = (np.array(found["lab"]["cnn"][name]) for name in ("seconds", "val_accuracy"))
+    totals, reached = totals.sum(axis=1), 100 * accuracies[:, -1]
+    seconds = f"{np.median(totals):.0f} s ({totals.min():.0f} to {totals.max():.0f})"
+    return f"{seconds} to {np.median(reached):.2f} % ({reached.min():.2f} to {reached.max():.2f} %)"
 
 
 def beside_fit(found, target, taken, precision):
@@ -189,6 +235,25 @@ def beside_fit(found, target, taken, precision):
         f"Keras fit first passes {accuracy} % after {epochs:.0f} epoch{'s' * (epochs > 1)}. "
         f"It takes {more:.1f} times as many images as the fast way, and for each of them {slower:.1f} times as long "
         f"(its tests left out; float32 against {precision})."
+    )
+
+
+def once_more(found, target, seed, run):
+    """What one more training to a target gave, beside the recorded ones of other seeds, in float32: two lines.
+
+    Args:
+        seed: of the training.
+        run: its ``sprint.Result``.
+    """
+    (recorded,) = (each for each in found["sprints"] if (each["target"], each["precision"]) == (target, "float32"))
+    others = [accuracy for number, accuracy in enumerate(recorded["accuracy"]) if number != seed]
+    low, high = evaluation.prediction_interval(others, IN_INTERVAL)
+    took = f"in ≈ {run.seconds:.1f} s, after ≈ {run.preparing:.1f} s of preparation"
+    lies = "in" if low <= run.accuracy <= high else "OUTSIDE"
+    expected = f"as the other recorded seeds let expect of one more in {100 * IN_INTERVAL:.1f} % of cases"
+    return (
+        f"this build, in float32, beside whatever else it did: ≈ {100 * run.accuracy:.2f} % {took}\n"
+        f"its accuracy lies {lies} {100 * low:.2f} to {100 * high:.2f} %, {expected}"
     )
 
 

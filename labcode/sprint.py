@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labcode import fast, whitening
 from labcode.network import REPORT_CNN, Network
 
 
@@ -94,6 +93,8 @@ SPRINTS = {
 
 def as_bytes(dataset):
     """A data set's training and test set as ``run`` takes them: (images uint8, labels) each."""
+    from labcode import fast  # imports TensorFlow, which takes seconds and a plan does not need
+
     parts = ((dataset.train_images, dataset.train_labels), (dataset.test_images, dataset.test_labels))
     return [(fast.as_bytes(images), labels) for images, labels in parts]
 
@@ -109,6 +110,8 @@ def run(sprint, training_set, test_set, seed=0):
     Returns:
         A ``Result``.
     """
+    from labcode import fast, whitening
+
     begun, network = time.perf_counter(), sprint.network
     weights = fast.initial_weights(network, seed)
     chosen = {field: getattr(sprint, field) for field in ("precision", "shift", "dropout")}

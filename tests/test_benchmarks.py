@@ -1,13 +1,18 @@
 """What the benchmark measures has the names by which it is told: else a measurement of two hours ends with an error."""
 
+import configparser
 import dataclasses
+import gc
+import re
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 
 from benchmarks import __main__ as benchmark
-from benchmarks import accuracy, choose, parts, steps, timing
-from labcode import comparisons, data, models, speed_tables, sprint
+from benchmarks import accuracy, builds, choose, parts, steps, timing
+from labcode import comparisons, data, models, speed, speed_tables, sprint
 from labcode.network import REPORT_CNN
 from labcode.quiet import keras
 
@@ -27,6 +32,12 @@ def test_ways_are_called_in_turn_and_the_first_calls_stand_apart():
 
 def test_a_result_is_not_taken_for_seconds():
     assert timing.timed(lambda: np.float64(900)) < 9
+
+
+def test_no_garbage_is_collected_while_a_way_is_timed():
+    collects = []
+    timing.timed(lambda: collects.append(gc.isenabled()))
+    assert collects == [False] and gc.isenabled()
 
 
 @pytest.mark.soak
@@ -68,6 +79,53 @@ def test_the_seeds_of_a_sprint_are_run_and_told(monkeypatch):
     (row,) = accuracy.in_turn([("99.0 %", short, 2)], *sets, 100)
     assert row["accuracy"][1] == sprint.run(short, *sets, 101).accuracy != row["accuracy"][0]
     assert f"{100 * np.mean(row['accuracy']):.2f} % on average of 2 seeds" in comparisons.sprint_row(row).measured
+
+
+@pytest.mark.parametrize("name", benchmark.STEPS)
+def test_the_ways_that_are_recorded_are_those_that_are_measured(name):
+    kept, measured = speed.recorded(speed.BENCH)["steps"][name]["ways"], benchmark.STEPS[name](2)
+    of_here = ("PyTorch", "bfloat16")  # not every machine has them
+    kept, measured = ({way for way in ways if not any(word in way for word in of_here)} for ways in (kept, measured))
+    assert measured == kept, "others were recorded: run make bench"
+
+
+@pytest.mark.parametrize("name", benchmark.FLOP)
+def test_the_operations_that_are_recorded_are_those_that_are_counted(name):
+    kept, counted = speed.recorded(speed.BENCH)["steps"][name], benchmark.FLOP[name](benchmark.FULL["steps"][name])
+    assert kept["steps"] == benchmark.FULL["steps"][name]
+    assert {way: kept["flop"][way] for way in counted.keys() & kept["flop"].keys()} == {
+        way: count for way, count in counted.items() if "bfloat16" not in way or way in kept["flop"]
+    }
+
+
+def test_what_the_quick_mode_measures_is_enough_for_its_tables():
+    whole, plan = speed.recorded(speed.BENCH), benchmark.QUICK
+    found = {key: whole[key] for key in ("made", "sprints", "imports")} | {"quick": True}
+    found["steps"] = {name: whole["steps"][name] for name in plan["steps"]}
+    assert [table(found) for table in benchmark.TABLES] and plan["rounds"] <= 3
+
+
+@pytest.mark.soak
+def test_executed_the_plain_way_the_chapters_show_what_is_stored(tmp_path):
+    plain = builds._plain_copy(tmp_path / "plain", "mnist-5k")
+    builds.build(plain, tmp_path / "pages", {})
+    executed, stored = tmp_path / "pages" / "_build" / "jupyter_execute" / "book", builds.ROOT / "book"
+    names = sorted(path.name for path in stored.glob("*.ipynb"))
+    assert len(names) >= 10
+    for name in names:
+        assert shown(executed / name) == shown(stored / name), name
+
+
+def shown(path):
+    """The text that each cell of a notebook shows, without what moves from machine to machine, as nbval replaces it."""
+    config = configparser.RawConfigParser()
+    config.read(Path(__file__).with_name("nbval_sanitize.cfg"), "utf-8")
+    measured, texts = re.compile(config["measured"]["regex"]), []
+    for cell in nbformat.read(path, as_version=4).cells:
+        outputs = [output.get("data", {"text": output.get("text", "")}) for output in cell.get("outputs", ())]
+        parts = ["".join(data[kind]) for data in outputs for kind in sorted(data) if kind.startswith("text")]
+        texts.append(measured.sub("", "".join(parts)))
+    return texts
 
 
 def test_every_sprint_is_measured_and_has_candidates():

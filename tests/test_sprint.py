@@ -157,6 +157,17 @@ def test_the_sprints_networks_are_as_described(target):
     assert not network.whitened or network.shapes()[0][-1] % 2 == 0, "each direction has two signs"
 
 
+def test_the_trainings_have_what_chapter_9_says_of_them():
+    first, second, third = sprint.SPRINTS.values()
+    networks = [plan.network for plan in (first, second, third)]
+    assert [len(network.convolutions) for network in networks[1:]] == [2, 3]
+    assert [network.whitened for network in networks] == [False, True, True]
+    assert {network.shapes()[0][:2] for network in networks[1:]} == {(5, 5)}
+    assert first.shift == 0 and second.shift > 0 and third.shift > 0
+    assert [(2 * plan.test_shift + 1) ** 2 for plan in (first, second, third)] == [1, 1, 9]
+    assert second.batch_size * second.steps < 60_000, "it sees no image twice"
+
+
 def test_a_data_set_as_bytes_is_itself(sets):
     dataset = data.load("mnist-5k")
     (train_images, train_labels), (test_images, test_labels) = sets

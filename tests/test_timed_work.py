@@ -31,11 +31,12 @@ from benchmarks import (
     timing,
     trainings,
 )
-from labcode import comparisons, data, fast, models, network, records, speed, sprint, study
+from labcode import comparisons, data, fast, models, network, records, speed, sprint, study, training, whitening
 from labcode.network import FC, REPORT_CNN
 from labcode.quiet import keras, tf
 
 BATCH = steps.BATCH
+WITHOUT = fast.WithoutBlackPixels
 SMALL = 160  # images of each part of a data set that takes the place of another
 
 
@@ -115,6 +116,22 @@ def test_ways_that_are_compared_train_one_network_by_one_optimizer(compare, net,
     assert all(name == f"matrix product, {ways[name]}" for name in ways if name.startswith("matrix"))
 
 
+def test_the_fast_way_s_steps_are_one_function_on_what_is_seen(monkeypatch):
+    eagerly, logits, sides, conv, lit = [], fast.logits, set(), tf.nn.conv2d, []
+    monkeypatch.setattr(fast, "logits", lambda *given: eagerly.append(tf.executing_eagerly()) or logits(*given))
+    monkeypatch.setattr(tf.nn, "conv2d", lambda images, *given: sides.add(images.shape[1]) or conv(images, *given))
+    images, labels = steps.some_digits(8)
+    steps.ours(REPORT_CNN, fast.adam, images, labels, 4)()
+    assert eagerly and not any(eagerly) and sides == {22, 10, 4}
+    sides.clear()
+    fast.make_predict(REPORT_CNN, fast.initial_weights(REPORT_CNN, 0))(fast.as_bytes(images))
+    assert sides == {22, 10, 4}, "in the test too"
+    monkeypatch.setattr(fast, "WithoutBlackPixels", lambda *given: lit.append(WITHOUT(*given)) or lit[0])
+    steps.ours(FC, fast.sgd, images, labels, 4)()
+    (fewer,) = lit
+    assert fewer.kernel.shape[0] == np.count_nonzero(images.any(axis=0)) < 784
+
+
 def test_ours_is_in_float32_where_nothing_else_is_said(monkeypatch):
     precisions, logits = [], fast.logits
     monkeypatch.setattr(fast, "logits", lambda *given: precisions.append(given[3]) or logits(*given))
@@ -188,6 +205,30 @@ def test_each_change_to_the_cnn_is_made_after_those_before_it(monkeypatch):
     assert list(changed.values()) == [(28, False), (22, False), (22, True)]
 
 
+@pytest.mark.parametrize(("tested_at", "seconds"), [(3.0, 2.0), (None, 4.0)])
+def test_an_epoch_ends_where_its_test_begins(tested_at, seconds, monkeypatch):
+    now, clock = [1.0], steps.EpochClock()
+    monkeypatch.setattr(steps, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    clock.on_epoch_begin(0)
+    if tested_at:
+        now[0] = tested_at
+        clock.on_test_begin()
+    now[0] = 5.0
+    clock.on_epoch_end(0)
+    assert clock.seconds == [seconds]
+
+
+def test_the_lab_s_loop_runs_from_python_and_chapter_6_s_does_not(monkeypatch):
+    eagerly, loss = [], keras.losses.sparse_categorical_crossentropy
+    noting = lambda *given: eagerly.append(tf.executing_eagerly()) or loss(*given)  # noqa: E731
+    monkeypatch.setattr(keras.losses, "sparse_categorical_crossentropy", noting)
+    ways = steps.tape(2)
+    for name, expected in (("the lab's loop, from Python", True), ("the lab's loop, compiled", False)):
+        eagerly.clear()
+        ways[name]()
+        assert set(eagerly) == {expected}, name
+
+
 def test_of_keras_fit_the_shortest_epoch_after_the_first_counts(monkeypatch):
     optimizer = keras.optimizers.SGD(0.1)
     train = steps.keras_fit("fc", optimizer, *steps.some_digits(3 * BATCH), BATCH)
@@ -225,7 +266,7 @@ def test_the_steps_are_compared_by_the_operations_of_their_images():
 
 
 def test_the_seconds_of_a_sprint_are_those_of_its_steps_and_its_test(eager, monkeypatch):
-    clock, logits, kernel = [0.0], fast.logits, sprint.whitening.kernel
+    clock, logits, kernel = [0.0], fast.logits, whitening.kernel
 
     def answered(net, weights, images, *settings):
         clock[0] += len(images)
@@ -242,7 +283,7 @@ def test_the_seconds_of_a_sprint_are_those_of_its_steps_and_its_test(eager, monk
         return order(*arguments)
 
     monkeypatch.setattr(fast, "logits", answered)
-    monkeypatch.setattr(sprint.whitening, "kernel", whitened)
+    monkeypatch.setattr(whitening, "kernel", whitened)
     monkeypatch.setattr(sprint.Sprint, "order", ordered)
     monkeypatch.setattr(sprint, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     plan = sprint.Sprint(network.Network(((8, 5, True),), 16, whitened=True), 32, 3, 0.01, test_shift=1)
@@ -280,7 +321,12 @@ def loaded(monkeypatch):
 @pytest.fixture
 def here(monkeypatch):
     """What is to be called in a process of its own is called in this one, where what it calls can be exchanged."""
-    monkeypatch.setattr(processes, "call", lambda function, *arguments, env: function(*arguments))
+
+    def call(function, *arguments, env):
+        monkeypatch.setenv("LABCODE_CACHE", env["LABCODE_CACHE"])
+        return function(*arguments)
+
+    monkeypatch.setattr(processes, "call", call)
 
 
 @pytest.fixture
@@ -367,6 +413,9 @@ def test_candidates_are_compared_on_training_images_that_are_held_back(loaded, r
             np.testing.assert_array_equal(np.concatenate([trained, tested]), whole)
             assert len(tested) == 100
         assert seed >= max(benchmark.FULL["seeds"].values())
+    tried = {(plan.precision, dataclasses.replace(plan, precision="float32")) for plan, *_ in ran}
+    candidates = {plan for _, plans in choose.CANDIDATES.values() for plan in plans}
+    assert tried == {(precision, plan) for precision in ("float32", "bfloat16") for plan in candidates}
     ((found, path),) = kept
     assert loaded == ["mnist", "mnist"] and path == speed.CHOICE and found["held back"] == 100
     assert sum(len(row["seconds"]) for row in found["rows"]) == len(ran)
@@ -381,12 +430,12 @@ def test_builds_are_timed_in_turn_and_from_nothing(monkeypatch):
         made = [output, *([source / "stores"] if plainly else [Path(store)])]
         anew = not any(path.exists() for path in made)
         order.append(("plain" if plainly else env["LABCODE_DATASET"], anew))
+        assert Path(env["MNIST_DIR"]).is_absolute() and ("LABCODE_CACHE" in env) != plainly
         for path in made:
             path.mkdir(exist_ok=True)
         clock[0] += 50 if plainly else 5 if anew else 0.5
 
     monkeypatch.setattr(builds, "build", build)
-    monkeypatch.setattr(data, "fetch", lambda name: None)
     monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     report = builds.report("mnist", 2)
     assert order == [("mnist", True), ("mnist", False), ("plain", True), ("mnist", False)] * 2
@@ -405,7 +454,21 @@ def test_the_plain_way_has_the_same_chapters_and_none_of_our_extensions(tmp_path
     assert not any("extensions" in key for key in config["sphinx"]) and "papermill" not in str(config)
     for name in names:
         text = (plain / "book" / name).read_text("utf-8")
-        assert f"stores/{Path(name).stem}" in text and "dataset = 'mnist-5k'" in text, "each trains what it needs"
+        added = f"\ndataset = 'mnist-5k'\nimport os\nos.environ['LABCODE_CACHE'] = '{plain}/stores/{Path(name).stem}'"
+        source = nbformat.read(builds.ROOT / "book" / name, as_version=4)
+        cells = nbformat.reads(text, as_version=4).cells
+        first = next(place for place, cell in enumerate(cells) if cell.cell_type == "code")
+        source.cells[first].source += added
+        assert [cell.source for cell in cells] == [cell.source for cell in source.cells], "each trains what it needs"
+
+
+def test_a_build_is_one_command_with_the_environment_that_is_given(monkeypatch):
+    ran = []
+    monkeypatch.setattr(processes, "run", lambda *given: ran.append(given))
+    builds.build("source", "output", {"LABCODE_DATASET": "mnist"})
+    (((command, *words), env),) = ran
+    assert command.name == "jupyter-book" and env == {"LABCODE_DATASET": "mnist"}
+    assert words == ["build", "source", "--path-output", "output"]
 
 
 def test_cost_by_images_and_batch_size_is_of_whole_epochs(losses):
@@ -417,6 +480,14 @@ def test_cost_by_images_and_batch_size_is_of_whole_epochs(losses):
     assert counts == {128: [64] * 2, 60: [12] * 5}
 
 
+def test_growth_is_of_the_report_s_cnn_by_adam_on_as_many_images(monkeypatch):
+    asked = []
+    monkeypatch.setattr(steps, "ours", lambda *given: asked.append(given))
+    growth._epoch(120, 12)
+    ((net, optimizer, images, labels, batch),) = asked
+    assert (net, optimizer, batch) == (REPORT_CNN, fast.adam, 12) and len(images) == len(labels) == 120
+
+
 def test_one_epoch_is_timed_after_a_first(monkeypatch):
     called, told = [], iter([9.0, 2.0])
     monkeypatch.setattr(growth, "_epoch", lambda *arguments: called.append(arguments) or (lambda: next(told)))
@@ -426,10 +497,14 @@ def test_one_epoch_is_timed_after_a_first(monkeypatch):
 def test_images_and_batches_are_rounded_to_whole_steps(monkeypatch):
     asked = []
     monkeypatch.setattr(growth, "_epoch", lambda *arguments: asked.append(arguments) or (lambda: 1.0))
-    monkeypatch.setattr(steps, "keras_fit", lambda *_: lambda: 2.0)
+    fits = []
+    monkeypatch.setattr(steps, "keras_fit", lambda *given: fits.append(given) or (lambda: 2.0))
     assert growth.images((1000,), rounds=2) == {"960": {"first": 1.0, "seconds": [1.0, 1.0]}}
     found = growth.batches((12, 64), rounds=1)
     assert asked == [(960, 64), (growth.IMAGES, 12), (growth.IMAGES, 64)] and found["images"] == growth.IMAGES
+    assert [(name, optimizer, len(images), size) for name, optimizer, images, _, size in fits] == [
+        ("cnn", "adam", growth.IMAGES, size) for size in (12, 64)
+    ]
     assert {name: way["seconds"] for name, way in found["ways"].items()} == {
         "ours, 12": [1.0],
         "Keras fit, 12": [2.0],
@@ -478,6 +553,39 @@ def test_whole_trainings_are_those_of_the_lab_the_book_and_the_fast_way(loaded, 
         assert all(2**27 < peak < 2**36 for peaks in found["memory"].values() for peak in peaks)
 
 
+@pytest.mark.parametrize("name", ["fc", "cnn"])
+def test_the_lab_s_script_trains_by_its_recipe_on_all_images(name, loaded, monkeypatch):
+    done, recipe, builder = [], training.RECIPES[name], models.BUILDERS[name]
+
+    def build():
+        model = builder()
+        fit = model.fit
+        model.fit = lambda *given, **options: done.append((model, given, options)) or fit(*given, **options)
+        return model
+
+    monkeypatch.setattr(models, "BUILDERS", {name: build})
+    told, small = trainings.by_script(name, 0), data.load("mnist")
+    ((model, (images, labels), options),) = done
+    assert type(model.optimizer).__name__.lower() == recipe.optimizer and model.loss == training.LOSS
+    assert float(model.optimizer.learning_rate) == pytest.approx(recipe.learning_rate)
+    assert (options["batch_size"], options["epochs"]) == (recipe.batch_size, recipe.epochs) == (64, 5)
+    assert images.dtype == np.float32, "as the script has them in memory"
+    given = {"train_images": images, "train_labels": labels}
+    given |= dict(zip(("test_images", "test_labels"), options["validation_data"], strict=True))
+    for field, values in given.items():
+        np.testing.assert_array_equal(values, getattr(small, field))
+    assert told["val_accuracy"][-1] == pytest.approx(model.evaluate(small.test_images, small.test_labels, verbose=0)[1])
+
+
+def test_memory_is_that_of_the_report_s_cnn_as_the_book_and_as_the_fast_way_train_it(loaded, monkeypatch):
+    asked = []
+    monkeypatch.setattr(training, "train", lambda recipe, _, seed: asked.append((recipe, seed)))
+    monkeypatch.setattr(sprint, "run", lambda plan, *_: asked.append((plan.network, _[-1])))
+    trainings.by_book(3)
+    trainings.by_fast_way(4)
+    assert asked == [(training.RECIPES["cnn"], 3), (REPORT_CNN, 4)] and loaded == ["mnist"] * 2
+
+
 def peak_beside_memory():
     """The peak of this process as ``trainings`` tells it, and what it has, in bytes, with an array and without it."""
     array = np.ones(50_000_000)
@@ -502,24 +610,27 @@ def test_digits_are_mnist_s_where_it_is_at_hand(loaded, monkeypatch):
 
 
 def test_a_study_runs_so_many_seeds_and_records_elsewhere(monkeypatch, here):
-    ran, elsewhere = [], records.RESULTS
-    monkeypatch.setattr(records, "RESULTS", elsewhere)
+    ran, stores = [], {os.environ["LABCODE_CACHE"]}
+    monkeypatch.setattr(records, "RESULTS", records.RESULTS)
 
     def run(names, dataset, count, jobs):
-        ran.append((names, dataset, count, jobs, elsewhere != records.RESULTS))
+        ran.append((names, dataset, count, jobs))
+        assert str(records.RESULTS) == os.environ["LABCODE_CACHE"] and not list(records.RESULTS.iterdir())
+        stores.add(os.environ["LABCODE_CACHE"])
         return {}
 
     monkeypatch.setattr(study, "run", run)
     found = studies.seeds((1, 3), 2, rounds=1)
-    assert ran == [(["fc"], "mnist-5k", count, 2, True) for count in (1, 3)] * 2
+    assert ran == [(["fc"], "mnist-5k", count, 2) for count in (1, 3)] * 2
+    assert len(stores) == 1 + len(ran), "each time an empty one"
     assert found["jobs"] == 2 and found["ways"].keys() == {"1", "3"}
 
 
-def test_a_study_that_fails_is_not_timed(monkeypatch, tmp_path):
+def test_a_study_that_fails_is_not_timed(monkeypatch):
     monkeypatch.setattr(records, "RESULTS", records.RESULTS)
     monkeypatch.setattr(study, "run", lambda *_, **__: {("fc", 0): "no"})
     with pytest.raises(RuntimeError, match="a study of 1 seeds.*no"):
-        studies.run(1, 2, tmp_path)
+        studies.run(1, 2)
 
 
 def test_a_function_is_called_in_a_process_of_its_own_with_its_environment():
@@ -595,19 +706,34 @@ def test_a_step_is_broken_off_later_and_later(losses, monkeypatch):
     monkeypatch.setattr(tf.GradientTape, "gradient", lambda *given: taken.append(1) or gradient(*given))
     monkeypatch.setattr(tf.autograph.experimental, "set_loop_options", lambda **given: options.append(given))
     monkeypatch.setattr(parts, "matrix_product", lambda precision: lambda: precision)
+    summed, reduce_sum, answered, logits, updates = [], tf.reduce_sum, [], fast.logits, []
+    monkeypatch.setattr(tf, "reduce_sum", lambda values: summed.append(tf.size(values).numpy()) or reduce_sum(values))
+    monkeypatch.setattr(fast, "logits", lambda *given: answered.append(given[3:]) or logits(*given))
+    update = fast.adam
+    monkeypatch.setattr(fast, "adam", lambda weights: updates.append(len(weights)) or update(weights))
     done, ways, flop = {}, parts.parts(1), parts.flop(1)
     assert ways.pop(speed.PRODUCT)() == "float32" and flop.pop(speed.PRODUCT) == steps.PRODUCT_FLOP
     assert list(flop) == ["and the answers", "and the gradients"]
     assert flop["and the answers"] == 2 * sum(REPORT_CNN.multiply_adds(22)) * BATCH
     assert sum(flop.values()) == REPORT_CNN.training_flop(22) * BATCH
     for name, way in ways.items():
-        losses.clear()
-        taken.clear()
+        for noted in (losses, taken, summed, answered):
+            noted.clear()
         way()
         done[name] = (len(losses), len(taken))
+        assert all(not given or given[0] == "float32" for given in answered), "precision"
+        if name == "and the gradients":
+            assert sum(summed) == models.build_cnn().count_params(), "none is left out"
     names = ["taking the batch", "and the answers", "and the gradients", "and the update"]
     assert done == dict(zip(names, [(0, 0), (1, 0), (1, 1), (1, 1)], strict=True))
     assert options == [{"parallel_iterations": 1}] * 3, "one after the other, as ours"
+    assert updates == [10], "by Adam"
+
+
+def test_parts_are_repeated_in_one_function():
+    eagerly = []
+    parts.repeated(lambda step: eagerly.append(tf.executing_eagerly()) or 0.0, 3)()
+    assert eagerly and not any(eagerly)
 
 
 def test_each_convolution_takes_the_operations_that_are_counted(eager, monkeypatch):
@@ -660,18 +786,59 @@ def test_pieces_are_timed_on_as_many_values_as_they_say(fewer, eager):
     assert sizes == [BATCH * count // fewer for count in (20 * 20 * 64, 8 * 8 * 128, 2 * 2 * 256)]
 
 
+def test_pieces_are_relu_bias_and_adam_on_all_values_or_after_pooling(monkeypatch):
+    sizes, gradients, updates = [], [], []
+    relu, bias_add, gradient = tf.nn.relu, tf.nn.bias_add, tf.GradientTape.gradient
+
+    def counted(operation):
+        return lambda maps, *rest: sizes.append(math.prod(maps.shape)) or operation(maps, *rest)
+
+    def to_all(tape, target, sources, *given, **options):
+        gradients.append(len(sources))
+        return gradient(tape, target, sources, *given, **options)
+
+    monkeypatch.setattr(tf.nn, "relu", counted(relu))
+    monkeypatch.setattr(tf.nn, "bias_add", counted(bias_add))
+    monkeypatch.setattr(tf.GradientTape, "gradient", to_all)
+    for module, name in ((keras.optimizers.Adam, "apply_gradients"), (tf.raw_ops, "ResourceApplyAdam")):
+        call = getattr(module, name)
+        noting = lambda *given, call=call, name=name, **options: updates.append(name) or call(*given, **options)  # noqa: E731
+        monkeypatch.setattr(module, name, noting)
+    done = {}
+    for name, way in parts.pieces(1).items():
+        for noted in (sizes, gradients, updates):
+            noted.clear()
+        way()
+        done[name] = (sum(sizes), list(gradients), list(updates))
+    every = BATCH * (20 * 20 * 64 + 8 * 8 * 128 + 2 * 2 * 256)
+    both = [2, 2, 2]  # of each convolution's maps and biases
+    assert done == {
+        "ReLU of all values": (every, both, []),
+        "ReLU after pooling": (every / 4, both, []),
+        "bias of all values": (every, both, []),
+        "bias after pooling": (every / 4, both, []),
+        "Adam by Keras": (0, [], ["apply_gradients"]),
+        "Adam, an operation for each array": (0, [], ["ResourceApplyAdam"] * 10),
+    }
+
+
 def test_a_whole_run_measures_everything_that_is_recorded(monkeypatch):
     asked = {}
 
     def note(name):
-        def measured(*given, **_):
-            asked[name] = given
+        def measured(*given, **options):
+            asked[name] = (*given, *options.values())
             return {}
 
         return measured
 
+    def in_turn(ways, *given):
+        turns.append((ways, *given))
+        return {}
+
+    turns = []
     monkeypatch.setattr(data, "fetch", note("fetch"))
-    monkeypatch.setattr(timing, "in_turn", note("in_turn"))
+    monkeypatch.setattr(timing, "in_turn", in_turn)
     measuring = {
         accuracy: ("sprints", "shorter"),
         books: ("rebuilds",),
@@ -683,15 +850,22 @@ def test_a_whole_run_measures_everything_that_is_recorded(monkeypatch):
         for name in names:
             monkeypatch.setattr(module, name, note(name))
     monkeypatch.setattr(trainings, "whole", lambda rounds: {"lab": {}, "memory": {}} if rounds >= 3 else {})
-    monkeypatch.setattr(benchmark, "STEPS", dict.fromkeys(benchmark.STEPS, note("steps")))
+    counted = {name: lambda count, name=name: (name, count) for name in benchmark.STEPS}
+    monkeypatch.setattr(benchmark, "STEPS", counted)
     found = benchmark.measure(benchmark.FULL)
+    assert turns == [((name, count), 9, name) for name, count in benchmark.FULL["steps"].items()]
+    assert {name: row["steps"] for name, row in found["steps"].items()} == benchmark.FULL["steps"]
+    for name, flop in (("cnn", steps.flop_of_cnn), ("parts", parts.flop), ("convolutions", convolutions.flop)):
+        assert found["steps"][name]["flop"] == flop(40)
     kept = speed.recorded(speed.BENCH)
     assert found.keys() | {"memory"} == kept.keys() | {"memory"}  # that on Linux alone
     assert found["steps"].keys() == kept["steps"].keys() and found["made"].keys() == kept["made"].keys()
-    assert asked["fetch"] == ("mnist",) and asked["rebuilds"] == ((7, 70),) and asked["seeds"][0] == (1, 10, 100)
+    assert asked["fetch"] == ("mnist",) and asked["rebuilds"] == ((7, 70), 5)
+    assert asked["report"] == ("mnist", 2) and asked["imports"] == (9,) and asked["shorter"] == (3,)
+    assert asked["seeds"] == ((1, 10, 100), joblib.cpu_count(), 3) and asked["batches"][1] == 3
     assert asked["sprints"] == ({target: limit.seeds for target, limit in comparisons.LIMITS.items()},)
-    assert asked["cores"] == (range(1, joblib.cpu_count() + 1),)
-    assert asked["images"][0][0] == 1_000 and asked["images"][0][-1] == 60_000 and benchmark.FULL["rounds"] >= 5
+    assert asked["cores"] == (range(1, joblib.cpu_count() + 1), 3)
+    assert asked["images"][0][0] == 1_000 and asked["images"][0][-1] == 60_000 and asked["images"][1] == 3
 
 
 @pytest.mark.parametrize("quick", [True, False])

@@ -297,6 +297,7 @@ def test_a_found_run_is_the_trained_one_and_imports_no_framework(two_trainings, 
 
 
 def test_reading_recorded_results_imports_no_framework(tmp_path):
-    code = "import sys\nfrom labcode import claims, evaluation, measurements, runs, study, training\n"
+    modules = "choice, claims, evaluation, measurements, runs, speed_tables, study, training"
+    code = f"import sys\nfrom labcode import {modules}\n"
     code += "claims.load_claims(); assert not {'tensorflow', 'keras'} & sys.modules.keys()"
     assert python(code, tmp_path).wait() == 0

@@ -98,6 +98,11 @@ def test_the_operations_that_are_recorded_are_those_that_are_counted(name):
     }
 
 
+def test_the_version_of_pytorch_is_told(monkeypatch):
+    monkeypatch.setattr(benchmark.metadata, "version", {"torch": "9.9"}.__getitem__)
+    assert benchmark._torch_version() == "9.9"
+
+
 def test_what_the_quick_mode_measures_is_enough_for_its_tables():
     whole, plan = speed.recorded(speed.BENCH), benchmark.QUICK
     found = {key: whole[key] for key in ("made", "sprints", "imports")} | {"quick": True}

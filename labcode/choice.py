@@ -38,13 +38,13 @@ def candidates(found, target):
     return of_plan
 
 
-def accuracy(rows):
-    """The mean accuracy of a candidate's trainings over all seeds and precisions, in [0, 1].
+def accuracies(rows):
+    """The accuracies of a candidate's seeds, each the mean over the precisions, (seeds,) in [0, 1]; their mean decides.
 
     Args:
         rows: by precision, as ``candidates`` has them.
     """
-    return float(np.mean([row["accuracy"] for row in rows.values()]))
+    return np.mean([row["accuracy"] for row in rows.values()], axis=0)
 
 
 def keeps_time(target, rows):
@@ -59,13 +59,18 @@ def keeps_time(target, rows):
     return bool(is_quick and np.median(comparisons.times_the_least(row)) < limit.times)
 
 
+def in_time(found, target):
+    """Of ``candidates`` those that keep their time."""
+    return {plan: rows for plan, rows in candidates(found, target).items() if keeps_time(target, rows)}
+
+
 def taken(found, target):
     """The ``Sprint`` that is the most accurate of those that keep their time.
 
     Raises:
         ValueError: none does.
     """
-    of_plan = {plan: rows for plan, rows in candidates(found, target).items() if keeps_time(target, rows)}
+    of_plan = in_time(found, target)
     if not of_plan:
         raise ValueError(f"{target}: expected a candidate that keeps its time, found none; try quicker ones")
-    return max(of_plan, key=lambda each: accuracy(of_plan[each]))
+    return max(of_plan, key=lambda each: accuracies(of_plan[each]).mean())

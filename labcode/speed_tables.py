@@ -43,13 +43,18 @@ def changes(found):
     ]
     expected, before = _predicted(found["steps"]), None
     for name in (name for name in CHANGES if name in cnn["ways"]):
-        times = 1000 * np.array(cnn["ways"][name]["seconds"]) / steps
+        times = _milliseconds(cnn, name)
         predicted = f"{1000 * expected[name] / steps:.1f}" if name in expected else "–"
         middle, spread = np.median(times), f"{times.min():.1f} to {times.max():.1f}"
         gained = "{:.2f} ({:.2f} to {:.2f})".format(*speed.ratio(cnn["ways"], before, name)) if before else "–"
         before = name
         rows.append(f"| {CHANGES[name]} | {predicted} | {middle:.1f} | {spread} | {gained} | {64_000 / middle:,.0f} |")
     return "\n".join(rows)
+
+
+def _milliseconds(row, way):
+    """The time of a step in each round, in ms, of a way of a row with ``steps``: (rounds,)."""
+    return 1000 * np.array(row["ways"][way]["seconds"]) / row["steps"]
 
 
 def _predicted(of_steps):
@@ -135,13 +140,13 @@ def tried(found):
         of_taken = _planned(choice.taken(found, target))
         for plan, of_precision in choice.candidates(found, target).items():
             other = [f"{name} {value}" for name, value in _planned(plan).items() if value != of_taken[name]]
-            of_seeds = _of_seeds(of_precision)
-            decides = f"{100 * choice.accuracy(of_precision):.3f} ± {100 * stats.sem(of_seeds):.3f} %"
-            accuracies = [f"{100 * np.mean(row['accuracy']):.2f} % ({name})" for name, row in of_precision.items()]
+            of_seeds = choice.accuracies(of_precision)
+            decides = f"{100 * of_seeds.mean():.3f} ± {100 * stats.sem(of_seeds):.3f} %"
+            of_each = [f"{100 * np.mean(row['accuracy']):.2f} % ({name})" for name, row in of_precision.items()]
             seconds = np.median(of_precision["float32"]["seconds"])
             times = np.median(comparisons.times_the_least(of_precision["float32"]))
             in_time = "yes" if choice.keeps_time(target, of_precision) else "no"
-            words = [target, " / ".join(other) or "**taken**", str(len(of_seeds)), decides, ", ".join(accuracies)]
+            words = [target, " / ".join(other) or "**taken**", str(len(of_seeds)), decides, ", ".join(of_each)]
             rows.append(f"| {' | '.join([*words, f'{seconds:.1f}', f'{times:.2f}', in_time])} |")
     return "\n".join(rows)
 
@@ -156,25 +161,18 @@ def margins(found):
     """
     told = []
     for target in comparisons.LIMITS:
-        candidates = choice.candidates(found, target).values()
-        in_time = [_of_seeds(each) for each in candidates if choice.keeps_time(target, each)]
-        *others, best = sorted(in_time, key=np.mean)
+        *others, best = sorted(map(choice.accuracies, choice.in_time(found, target).values()), key=np.mean)
         ahead = 100 * (best - others[-1]) if others else None
         told.append("no other is in time" if ahead is None else f"{ahead.mean():.3f} ± {stats.sem(ahead):.3f} pp")
     return ", ".join(told)
-
-
-def _of_seeds(of_precision):
-    """The accuracies of a candidate's seeds, each the mean over the precisions: (seeds,)."""
-    return np.mean([row["accuracy"] for row in of_precision.values()], axis=0)
 
 
 def operations(found):
     """What the convolutions of a step take one by one, with their poolings, as a Markdown table."""
     row = found["steps"]["convolutions"]
     lines = ["| operation | ms for 64 images | spread | share of matrix products' rate |", "|---|---:|---|---:|"]
-    for name in (name for name in row["ways"] if not name.startswith("matrix product")):
-        times = 1000 * np.array(row["ways"][name]["seconds"]) / row["steps"]
+    for name in (name for name in row["ways"] if name != speed.PRODUCT):
+        times = _milliseconds(row, name)
         counted = name in row["flop"]
         share = speed.rate(row, name) / speed.rate(row, speed.PRODUCT) if counted else None
         told = f"{100 * np.median(share):.0f} %" if counted else "–"

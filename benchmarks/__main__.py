@@ -49,7 +49,7 @@ FULL = {
 }
 QUICK = {
     "rounds": 3,
-    "steps": {"cnn": 8, "convolutions": 8, "fc": 100, "tape": 20},
+    "steps": {"cnn": 8, "convolutions": 8, "fc": 300, "tape": 20},
     "seeds": {"99.0 %": 2},
 }
 

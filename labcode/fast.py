@@ -148,27 +148,32 @@ def make_train(network, weights, optimizer, images, labels, precision="float32",
     inner = [fewer.kernel, *weights[1:]] if fewer else weights
     update = optimizer(network.trained(inner))
     images, labels = tf.constant(fewer.images if fewer else images), tf.constant(labels)
+    # XLA joins the small operations of the fully connected network, which cost more to begin than to do. It leaves
+    # oneDNN's convolutions for slower ones, and draws dropout without regard to the seed.
+    by_xla = bool(fewer) and not dropout
 
     @tf.function(
         input_signature=[
             tf.TensorSpec([None, None], tf.int64),
             tf.TensorSpec([None], tf.float32),
             tf.TensorSpec([None, 2], tf.int32),
-        ]
+        ],
+        jit_compile=by_xla,
     )
     def train(order, rates, corners):
         if fewer:
             fewer.begin()
         losses = tf.TensorArray(tf.float32, tf.size(rates))
         for step in tf.range(tf.size(rates)):
-            batch = tf.gather(images, order[step])
+            indices, rate = tf.gather(order, step), tf.gather(rates, step)  # XLA can't compile order[step] for no steps
+            batch = tf.gather(images, indices)
             if shift:
                 top, left = corners[step, 0], corners[step, 1]
                 batch = tf.ensure_shape(batch[:, top : top + side, left : left + side], (None, side, side, 1))
             with tf.GradientTape() as tape:
                 answers = logits(network, inner, batch, precision, dropout)
-                loss = mean_loss(tf.gather(labels, order[step]), answers)
-            update(tape.gradient(loss, network.trained(inner)), rates[step])
+                loss = mean_loss(tf.gather(labels, indices), answers)
+            update(tape.gradient(loss, network.trained(inner)), rate)
             losses = losses.write(step, loss)
         if fewer:
             fewer.end()

@@ -536,20 +536,22 @@ def test_whole_trainings_are_those_of_the_lab_the_book_and_the_fast_way(loaded, 
 
     monkeypatch.setattr(processes, "call", call)
     found = trainings.whole(2)
-    turn = [("by_script", "fc"), ("by_script", "cnn"), ("by_book",), ("by_fast_way",)]
-    assert [tuple(names) for *names, _, _ in done] == [(*each, seed) for seed in range(2) for each in turn]
+    turn = [[("by_script", "fc"), ("by_script", "cnn"), ("by_fast_way", seed), ("by_book", seed)] for seed in (0, 1)]
+    assert [tuple(names) for *names, _, _ in done] == [*turn[0], *turn[1]]
     assert loaded == ["mnist"] * 8
     for *names, trained, _ in done:
         exact = {"by_script": 5 * 2 * SMALL, "by_fast_way": 7 * 128}.get(names[0])
         assert trained == exact if exact else trained >= 5 * SMALL, (names, trained)
-    for recipe, told in (("fc", done[0::4]), ("cnn", done[1::4])):
+    fc, cnn, fast_way, book = ([told for *_, told in done[way::4]] for way in range(4))
+    for recipe, told in (("fc", fc), ("cnn", cnn)):
         for name in ("seconds", "val_accuracy"):
-            assert found["lab"][recipe][name] == [each[-1][name] for each in told]
+            assert found["lab"][recipe][name] == [each[name] for each in told]
             assert all(len(epochs) == 5 and min(epochs) > 0 for epochs in found["lab"][recipe][name])
-        assert len(set(map(tuple, found["lab"][recipe]["val_accuracy"]))) == 2, "each seed is another training"
+        assert len(set(map(tuple, found["lab"][recipe]["val_accuracy"]))) == 2, "each is another training"
+    assert found["fast"] == {name: [each[name] for each in fast_way] for name in ("seconds", "accuracy")}
+    assert min(found["fast"]["seconds"]) > 0
     if sys.platform == "linux":
-        peaks = [[each[-1]["peak"] for each in done[1::4]], *([each[-1] for each in done[way::4]] for way in (2, 3))]
-        assert list(found["memory"].values()) == peaks
+        assert list(found["memory"].values()) == [[each["peak"] for each in cnn], book, [e["peak"] for e in fast_way]]
         assert all(2**27 < peak < 2**36 for peaks in found["memory"].values() for peak in peaks)
 
 
@@ -564,7 +566,7 @@ def test_the_lab_s_script_trains_by_its_recipe_on_all_images(name, loaded, monke
         return model
 
     monkeypatch.setattr(models, "BUILDERS", {name: build})
-    told, small = trainings.by_script(name, 0), data.load("mnist")
+    told, small = trainings.by_script(name), data.load("mnist")
     ((model, (images, labels), options),) = done
     assert type(model.optimizer).__name__.lower() == recipe.optimizer and model.loss == training.LOSS
     assert float(model.optimizer.learning_rate) == pytest.approx(recipe.learning_rate)
@@ -577,13 +579,24 @@ def test_the_lab_s_script_trains_by_its_recipe_on_all_images(name, loaded, monke
     assert told["val_accuracy"][-1] == pytest.approx(model.evaluate(small.test_images, small.test_labels, verbose=0)[1])
 
 
-def test_memory_is_that_of_the_report_s_cnn_as_the_book_and_as_the_fast_way_train_it(loaded, monkeypatch):
+def test_the_report_s_cnn_is_trained_as_the_book_and_as_the_fast_way_do(loaded, monkeypatch):
+    def run(plan, *_):
+        asked.append((plan.network, _[-1]))
+        return sprint.Result(accuracy=0.9, losses=np.zeros(3, np.float32), seconds=2.0, preparing=1.0)
+
     asked = []
     monkeypatch.setattr(training, "train", lambda recipe, _, seed: asked.append((recipe, seed)))
-    monkeypatch.setattr(sprint, "run", lambda plan, *_: asked.append((plan.network, _[-1])))
+    monkeypatch.setattr(sprint, "run", run)
     trainings.by_book(3)
-    trainings.by_fast_way(4)
+    told = trainings.by_fast_way(4)
+    assert (told["seconds"], told["accuracy"]) == (2.0, 0.9)
     assert asked == [(training.RECIPES["cnn"], 3), (REPORT_CNN, 4)] and loaded == ["mnist"] * 2
+
+
+def test_the_lab_s_script_sets_no_seed_under_which_keras_would_repeat_one_order(loaded, monkeypatch):
+    monkeypatch.setattr(keras.utils, "set_random_seed", lambda seed: pytest.fail("the script sets none"))
+    monkeypatch.setattr(tf.random, "set_seed", lambda seed: pytest.fail("the script sets none"))
+    trainings.by_script("fc")
 
 
 def peak_beside_memory():
@@ -849,7 +862,9 @@ def test_a_whole_run_measures_everything_that_is_recorded(monkeypatch):
     for module, names in measuring.items():
         for name in names:
             monkeypatch.setattr(module, name, note(name))
-    monkeypatch.setattr(trainings, "whole", lambda rounds: {"lab": {}, "memory": {}} if rounds >= 3 else {})
+    monkeypatch.setattr(
+        trainings, "whole", lambda rounds: dict.fromkeys(("lab", "fast", "memory"), {}) if rounds >= 3 else {}
+    )
     counted = {name: lambda count, name=name: (name, count) for name in benchmark.STEPS}
     monkeypatch.setattr(benchmark, "STEPS", counted)
     found = benchmark.measure(benchmark.FULL)
@@ -858,7 +873,7 @@ def test_a_whole_run_measures_everything_that_is_recorded(monkeypatch):
     for name, flop in (("cnn", steps.flop_of_cnn), ("parts", parts.flop), ("convolutions", convolutions.flop)):
         assert found["steps"][name]["flop"] == flop(40)
     kept = speed.recorded(speed.BENCH)
-    assert found.keys() | {"memory"} == kept.keys() | {"memory"}  # that on Linux alone
+    assert found.keys() | {"memory"} == kept.keys() | {"memory", "fast"}  # that on Linux alone
     assert found["steps"].keys() == kept["steps"].keys() and found["made"].keys() == kept["made"].keys()
     assert asked["fetch"] == ("mnist",) and asked["rebuilds"] == ((7, 70), 5)
     assert asked["report"] == ("mnist", 2) and asked["imports"] == (9,) and asked["shorter"] == (3,)

@@ -87,7 +87,7 @@ def lengths(found, precision):
 
 
 def curve(found, recipe):
-    """The lab's script by epoch, as (seconds, test accuracy), (epochs,) each: medians over its seeds."""
+    """The lab's script by epoch, as (seconds, test accuracy), (epochs,) each: medians over its rounds."""
     of_rounds = found["lab"][recipe]
     return [np.median(of_rounds[name], axis=0) for name in ("seconds", "val_accuracy")]
 

@@ -302,6 +302,16 @@ def test_table_of_contents_and_files_agree():
     assert listed == sorted(path.stem for path in (ROOT / "book").iterdir() if path.suffix in (".ipynb", ".md"))
 
 
+def test_the_first_page_lists_all_chapters_by_their_titles():
+    index = "\n".join(cell.source for cell in nbformat.read(ROOT / "book" / "index.ipynb", as_version=4).cells)
+    listed = re.findall(r"^\| \[(\d+)\]\((\S+)\) \| (.+) \|$", index, re.M)
+    files = sorted((ROOT / "book").glob("[0-9]*.ipynb"))
+    titles = [nbformat.read(path, as_version=4).cells[0].source.splitlines()[0] for path in files]
+    assert [(name, f"# {number}. {title}") for number, name, title in listed] == [
+        (path.name, title) for path, title in zip(files, titles, strict=True)
+    ]
+
+
 def good_notebook():
     """A notebook that every rule passes."""
     figure = {"labcode": {"name": "fig-a", "caption": "It falls.", "alt": "A falling line."}}

@@ -133,6 +133,16 @@ def test_pixels_that_are_black_in_all_images_change_nothing_and_stay_out(train_s
     assert largest_difference(*trained) < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("network", "options", "by_xla"),
+    [(FC, {}, True), (FC, {"dropout": 0.5}, False), (FC, {"shift": 1}, False), (REPORT_CNN, {}, False)],
+)
+def test_xla_compiles_the_fully_connected_network_where_nothing_is_drawn(network, options, by_xla, train_set):
+    weights = fast.initial_weights(network, 0)
+    train = fast.make_train(network, weights, fast.sgd, *(each[:BATCH] for each in train_set), **options)
+    assert train.get_concrete_function().function_def.attr["_XlaMustCompile"].b is by_xla
+
+
 def test_images_that_are_all_black_train_the_biases(train_set):
     weights = fast.initial_weights(FC, 0)
     fast.make_train(FC, weights, fast.sgd, np.zeros_like(train_set[0]), train_set[1])(*straight(1, 0.1))
